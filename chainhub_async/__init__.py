@@ -1,0 +1,188 @@
+"""Replace the background of photographs through the ChainHub gateway, awaited or blocking.
+
+    async with AsyncChainHub() as hub:
+        result = await hub.ideogram.replace_background("cat.png", prompt="a forest at dawn")
+        paths = await hub.save(result, "out/")
+
+Importing this package loads nothing else: each name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from chainhub_async._version import __version__
+
+if TYPE_CHECKING:
+    from chainhub_async.client import AsyncChainHub
+    from chainhub_async.config import Limits, Timeout
+    from chainhub_async.errors import (
+        APIError,
+        Attempt,
+        AuthenticationError,
+        BadRequestError,
+        Billed,
+        CertificateError,
+        ChainHubError,
+        ClosedError,
+        ConfigurationError,
+        ConnectError,
+        ConnectionLostError,
+        ContentRejectedError,
+        DeadlineError,
+        DownloadError,
+        EnvelopeError,
+        ImageChangedError,
+        InsufficientBalanceError,
+        InvalidImageError,
+        InvalidOptionError,
+        InvalidReplyError,
+        InvalidRequestError,
+        NameResolutionError,
+        NotFoundError,
+        PayloadTooLargeError,
+        PermissionDeniedError,
+        ProxyError,
+        RateLimitError,
+        RedirectError,
+        ResultExpiredError,
+        ServerError,
+        TaskError,
+        TaskFailedError,
+        TaskTimeoutError,
+        TransportError,
+        UnsafeAddressError,
+    )
+    from chainhub_async.events import (
+        CallCancelled,
+        DownloadProgress,
+        Event,
+        Paused,
+        ReplyReceived,
+        RequestQueued,
+        RetryScheduled,
+        Saved,
+        UploadProgress,
+    )
+    from chainhub_async.images import ImageSource
+    from chainhub_async.models import (
+        ColorMember,
+        ColorPalette,
+        GeneratedImage,
+        MagicPrompt,
+        PaletteName,
+        RenderingSpeed,
+        ReplaceBackground,
+        ReplaceBackgroundResult,
+        StylePreset,
+        Task,
+    )
+    from chainhub_async.sync import ChainHub
+    from chainhub_async.transport.messages import Response
+    from chainhub_async.transport.retry import RetryPolicy
+
+_HOMES = {
+    "client": "AsyncChainHub",
+    "config": "Limits Timeout",
+    "errors": (
+        "APIError Attempt AuthenticationError BadRequestError Billed CertificateError "
+        "ChainHubError ClosedError ConfigurationError ConnectError ConnectionLostError "
+        "ContentRejectedError DeadlineError DownloadError EnvelopeError ImageChangedError "
+        "InsufficientBalanceError InvalidImageError InvalidOptionError InvalidReplyError "
+        "InvalidRequestError NameResolutionError NotFoundError PayloadTooLargeError "
+        "PermissionDeniedError ProxyError RateLimitError RedirectError ResultExpiredError "
+        "ServerError TaskError TaskFailedError TaskTimeoutError TransportError "
+        "UnsafeAddressError"
+    ),
+    "events": (
+        "CallCancelled DownloadProgress Event Paused ReplyReceived RequestQueued "
+        "RetryScheduled Saved UploadProgress"
+    ),
+    "images": "ImageSource",
+    "models": (
+        "ColorMember ColorPalette GeneratedImage MagicPrompt PaletteName RenderingSpeed "
+        "ReplaceBackground ReplaceBackgroundResult StylePreset Task"
+    ),
+    "sync": "ChainHub",
+    "transport.messages": "Response",
+    "transport.retry": "RetryPolicy",
+}
+
+__all__ = [
+    "APIError",
+    "AsyncChainHub",
+    "Attempt",
+    "AuthenticationError",
+    "BadRequestError",
+    "Billed",
+    "CallCancelled",
+    "CertificateError",
+    "ChainHub",
+    "ChainHubError",
+    "ClosedError",
+    "ColorMember",
+    "ColorPalette",
+    "ConfigurationError",
+    "ConnectError",
+    "ConnectionLostError",
+    "ContentRejectedError",
+    "DeadlineError",
+    "DownloadError",
+    "DownloadProgress",
+    "EnvelopeError",
+    "Event",
+    "GeneratedImage",
+    "ImageChangedError",
+    "ImageSource",
+    "InsufficientBalanceError",
+    "InvalidImageError",
+    "InvalidOptionError",
+    "InvalidReplyError",
+    "InvalidRequestError",
+    "Limits",
+    "MagicPrompt",
+    "NameResolutionError",
+    "NotFoundError",
+    "PaletteName",
+    "Paused",
+    "PayloadTooLargeError",
+    "PermissionDeniedError",
+    "ProxyError",
+    "RateLimitError",
+    "RedirectError",
+    "RenderingSpeed",
+    "ReplaceBackground",
+    "ReplaceBackgroundResult",
+    "ReplyReceived",
+    "RequestQueued",
+    "Response",
+    "ResultExpiredError",
+    "RetryPolicy",
+    "RetryScheduled",
+    "Saved",
+    "ServerError",
+    "StylePreset",
+    "Task",
+    "TaskError",
+    "TaskFailedError",
+    "TaskTimeoutError",
+    "Timeout",
+    "TransportError",
+    "UnsafeAddressError",
+    "UploadProgress",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names.split():
+            value = getattr(import_module(f"chainhub_async.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,276 @@
+"""`AsyncChainHub`: the gateway, awaited."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from chainhub_async.config import ClientConfig, Limits, Timeout
+from chainhub_async.download import Downloader
+from chainhub_async.errors import ConfigurationError
+from chainhub_async.models import GeneratedImage, ReplaceBackgroundResult, Task
+from chainhub_async.resources.ideogram import AsyncIdeogram
+from chainhub_async.resources.raw import raw_request
+from chainhub_async.resources.tasks import wait_for
+from chainhub_async.saving import save_all, save_as
+from chainhub_async.transport.http import OnEvent, Transport
+from chainhub_async.transport.messages import Response
+from chainhub_async.transport.pool import Pool
+from chainhub_async.transport.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    import aiohttp
+    from typing_extensions import Self
+
+_CHANGEABLE = {"api_key", "base_url", "timeout", "retry", "proxy", "on_event"}
+
+
+class AsyncChainHub:
+    """A client of the gateway for asyncio.
+
+    It costs little to build and opens nothing until first used. Use it for many calls: they share
+    connections and limits. Close it with `async with` or `aclose`.
+
+    Args:
+        api_key: the key; by default the environment variable `CHAINHUB_API_KEY`.
+        base_url: the gateway's address; by default `CHAINHUB_BASE_URL`, then
+            `https://api.chainhub.tech`. The key is sent there and nowhere else.
+        timeout: deadlines in seconds.
+        retry: when to send again what failed without having been executed.
+        limits: how much to do at once.
+        proxy: the proxy's `http://` or `https://` address; by default that of the environment
+            (`HTTPS_PROXY`, `NO_PROXY` …); `""` for none.
+        ssl_context: for a CA of your own: `ssl.create_default_context(cafile=...)`.
+        session: an aiohttp session whose connections to use. It is not closed, and its cookies,
+            headers and timeouts are not used.
+        on_event: called with each `Event`, on the event loop.
+
+    Attributes:
+        ideogram: the Ideogram endpoints.
+
+    Raises:
+        ConfigurationError: something is missing or cannot be used; the sentence says what.
+    """
+
+    ideogram: AsyncIdeogram
+
+    def __init__(
+        self,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        timeout: Timeout | None = None,
+        retry: RetryPolicy | None = None,
+        limits: Limits | None = None,
+        proxy: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        session: aiohttp.ClientSession | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        config = ClientConfig.resolve(
+            api_key=api_key, base_url=base_url, timeout=timeout, limits=limits, proxy=proxy
+        )
+        pool = Pool(config.limits, ssl_context, session)
+        self._bind(_transport(config, retry, pool, on_event))
+
+    def _bind(self, transport: Transport) -> None:
+        self._transport = transport
+        self._downloader = Downloader(transport)
+        self.ideogram = AsyncIdeogram(transport)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(base_url={self._transport.config.base_url!r})"
+
+    async def __aenter__(self) -> Self:
+        await self._transport.pool.bind()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the connections. Calls under way fail. Clients from `with_options` close too."""
+        with anyio.CancelScope(shield=True):
+            await self._transport.pool.close()
+
+    def with_options(self, **changes: Any) -> Self:
+        """Returns a client with other settings that shares this one's connections and limits.
+
+        Args:
+            changes: any of `api_key`, `base_url`, `timeout`, `retry`, `proxy`, `on_event`, as the
+                class itself takes them.
+
+        Raises:
+            ConfigurationError: a setting cannot be changed, or not to this value.
+        """
+        if unknown := sorted(set(changes) - _CHANGEABLE):
+            raise ConfigurationError(
+                f"with_options cannot change {', '.join(unknown)}; it can change "
+                f"{', '.join(sorted(_CHANGEABLE))}. For anything else build another client."
+            )
+        now = self._transport
+        proxy = None if now.config.proxy is None else now.config.proxy.reveal()
+        config = ClientConfig.resolve(
+            api_key=changes.get("api_key", now.config.api_key.reveal()),
+            base_url=changes.get("base_url", now.config.base_url),
+            timeout=changes.get("timeout", now.config.timeout),
+            limits=now.config.limits,
+            proxy=changes.get("proxy", proxy),
+        )
+        client = object.__new__(type(self))
+        client._bind(
+            _transport(
+                config,
+                changes.get("retry", now.retry),
+                now.pool,
+                changes.get("on_event", now.on_event),
+            )
+        )
+        return client
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        form: Mapping[str, Any] | None = None,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        images: int = 0,
+        timeout: Timeout | None = None,
+    ) -> Response:
+        """Sends any other call of the gateway, with the same care for what it may cost.
+
+        Args:
+            method: the HTTP method. Anything but GET, HEAD and OPTIONS is taken to cost money.
+            path: the path after the base URL, beginning with `/`.
+            json: a body to send as JSON.
+            form: the fields of a multipart body: text, numbers, booleans, `ImageSource`, lists of
+                these, or dicts, which are sent as JSON.
+            params: the query.
+            headers: further headers.
+            images: how many images the call makes, for `Limits(in_flight=...)`.
+            timeout: deadlines of this call, in place of the client's.
+
+        Returns:
+            The answer, with a 2xx status; `answer.json()` reads its body.
+
+        Raises:
+            ChainHubError: as for the named endpoints.
+        """
+        request = raw_request(
+            method,
+            path,
+            json=json,
+            form=form,
+            params=params,
+            headers=headers,
+            images=images,
+            timeout=timeout or self._transport.config.timeout,
+        )
+        return await self._transport.send(request)
+
+    async def wait(
+        self, task: Task, *, path: str, interval: float = 2.0, timeout: float = 600.0
+    ) -> ReplaceBackgroundResult:
+        """Asks for a task until it has ended. Asking is free.
+
+        No page documents where an Ideogram task of this gateway is asked for, so the path is the
+        caller's to name; nothing is ever polled by itself.
+
+        Args:
+            task: the task of a result.
+            path: where to ask, after the base URL, with `{task_id}` in it.
+            interval: seconds between two questions.
+            timeout: seconds in all.
+
+        Returns:
+            The result with its images.
+
+        Raises:
+            TaskFailedError: the task ended without a result.
+            TaskTimeoutError: the time was over first; wait again for the `task` it carries.
+            ChainHubError: the gateway refuses to be asked.
+        """
+        return await wait_for(
+            partial(self.request, "GET"), task, path=path, interval=interval, timeout=timeout
+        )
+
+    async def save(
+        self,
+        result: ReplaceBackgroundResult,
+        directory: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        allow_private: bool = False,
+    ) -> list[Path]:
+        """Saves every image of a result; nothing that exists is overwritten.
+
+        A file appears under its name only when it is complete, is an image, and has reached the
+        disk. Images withheld as unsafe are passed over.
+
+        Args:
+            result: a result with images.
+            directory: where to; made if it does not exist.
+            name: what the files are called, without suffix; by default after the request's id.
+                What cannot stand in a file name is replaced.
+            allow_private: also fetch from private addresses; those of the gateway's own network
+                are allowed anyway.
+
+        Returns:
+            The files, in the order of the images.
+
+        Raises:
+            InvalidRequestError: the result holds no images yet.
+            DownloadError: an image could not be saved; the others have been, see `saved`.
+        """
+        return await save_all(
+            self._downloader, result, directory, name=name, allow_private=allow_private
+        )
+
+    async def download(
+        self,
+        image_or_url: GeneratedImage | str,
+        path: str | os.PathLike[str],
+        *,
+        allow_private: bool = False,
+    ) -> Path:
+        """Downloads one image to the very path given, replacing what is there.
+
+        Args:
+            image_or_url: an image of a result, or an address.
+            path: the file to write; its directory must exist. A link there is replaced, not
+                followed.
+            allow_private: see `save`.
+
+        Returns:
+            The path.
+
+        Raises:
+            InvalidRequestError: the image was withheld, or the path is a directory.
+            DownloadError: it could not be downloaded, or is no whole image.
+        """
+        return await save_as(self._downloader, image_or_url, path, allow_private=allow_private)
+
+
+def _transport(
+    config: ClientConfig, retry: RetryPolicy | None, pool: Pool, on_event: OnEvent | None
+) -> Transport:
+    if retry is not None and not isinstance(retry, RetryPolicy):
+        raise ConfigurationError(f"retry is {retry!r}; a RetryPolicy(...) is expected.")
+    if on_event is not None and not callable(on_event):
+        raise ConfigurationError(f"on_event is {on_event!r}; a function is expected.")
+    return Transport(config=config, retry=retry or RetryPolicy(), pool=pool, on_event=on_event)

@@ -1,0 +1,191 @@
+"""How a client is set up: argument, then environment, then default, resolved in this one place."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+import attrs
+
+from chainhub_async.errors import ConfigurationError
+
+# API description: `servers`.
+DEFAULT_BASE_URL = "https://api.chainhub.tech"
+
+
+def _positive(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConfigurationError(
+            f"{attribute.name} is {value!r}; a number, or None for no bound, is allowed."
+        )
+    if not (value > 0 and math.isfinite(value)):
+        raise ConfigurationError(
+            f"{attribute.name} is {value!r}; a number above zero, or None for no bound, is allowed."
+        )
+
+
+def _count(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(
+            f"{attribute.name} is {value!r}; a whole number from 1, or None for no bound, is "
+            "allowed."
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Timeout:
+    """Deadlines in seconds; None lifts one. Waiting for a turn is outside all of them.
+
+    Attributes:
+        connect: from starting to connect to a connection that is ready, TLS included.
+        write: an upload that makes no progress. The whole upload also ends after this long or the
+            time it takes at 64 kB/s, whichever is longer.
+        read: silence between the last byte sent and the answer's head.
+        reply: reading the answer's body.
+        attempt: one attempt in all.
+        total: the whole call, with its resends and the pauses between them.
+    """
+
+    connect: float | None = attrs.field(default=10.0, validator=_positive)
+    write: float | None = attrs.field(default=30.0, validator=_positive)
+    read: float | None = attrs.field(default=300.0, validator=_positive)
+    reply: float | None = attrs.field(default=30.0, validator=_positive)
+    attempt: float | None = attrs.field(default=360.0, validator=_positive)
+    total: float | None = attrs.field(default=None, validator=_positive)
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """How much a client does at once; None lifts a bound.
+
+    Attributes:
+        in_flight: images being made at the same time. A call with `num_images=4` takes four
+            places. Upstream allows 10 per account.
+        per_minute: calls started in any minute.
+        connections: open connections.
+    """
+
+    in_flight: int | None = attrs.field(default=10, validator=_count)
+    per_minute: int | None = attrs.field(default=None, validator=_count)
+    connections: int | None = attrs.field(default=100, validator=_count)
+
+
+class Secret:
+    """A text that shows itself only when asked by name, never in a repr, log or pickle."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Returns the text."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("A key does not pickle; build the client where it is used.")
+
+
+@attrs.frozen(kw_only=True)
+class ClientConfig:
+    """A client's settings, resolved and checked."""
+
+    api_key: Secret
+    base_url: str
+    timeout: Timeout
+    limits: Limits
+    proxy: Secret | None
+
+    @classmethod
+    def resolve(
+        cls,
+        *,
+        api_key: str | None,
+        base_url: str | None,
+        timeout: Timeout | None,
+        limits: Limits | None,
+        proxy: str | None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> ClientConfig:
+        """Fills what was not given from the environment and the defaults.
+
+        Raises:
+            ConfigurationError: a value is missing or cannot be used; the sentence names it.
+        """
+        return cls(
+            api_key=_key(api_key, environ),
+            base_url=_base_url(base_url or environ.get("CHAINHUB_BASE_URL") or DEFAULT_BASE_URL),
+            timeout=_instance("timeout", timeout, Timeout),
+            limits=_instance("limits", limits, Limits),
+            proxy=None if proxy is None else Secret(_proxy(proxy)),
+        )
+
+
+def _instance(name: str, value: Any, kind: Any) -> Any:
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise ConfigurationError(f"{name} is {value!r}; a {kind.__name__}(...) is expected.")
+    return value
+
+
+def _key(given: str | None, environ: Mapping[str, str]) -> Secret:
+    key = given if given is not None else environ.get("CHAINHUB_API_KEY", "")
+    if not isinstance(key, str):
+        raise ConfigurationError(f"api_key is a {type(key).__name__}; text is expected.")
+    key = key.strip()
+    if not key:
+        raise ConfigurationError(
+            "No API key: set the environment variable CHAINHUB_API_KEY, or pass api_key=..."
+        )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ConfigurationError(
+            "The API key holds a space, a control character or a letter outside ASCII; "
+            "it cannot be sent in a header. Was it copied whole?"
+        )
+    return Secret(key)
+
+
+def _base_url(url: str) -> str:
+    if not isinstance(url, str):
+        raise ConfigurationError(f"base_url is a {type(url).__name__}; text is expected.")
+    parts = _split("base_url", url.strip())
+    if parts.username or parts.password:
+        raise ConfigurationError("base_url holds a user name or password; use api_key=... instead.")
+    if parts.query or parts.fragment:
+        raise ConfigurationError("base_url holds a query or fragment; only host and path belong.")
+    return url.strip().rstrip("/")
+
+
+def _proxy(url: str) -> str:
+    if not isinstance(url, str):
+        raise ConfigurationError(f"proxy is a {type(url).__name__}; text is expected.")
+    # An empty text means "no proxy, whatever the environment says".
+    if url:
+        _split("proxy", url)
+    return url
+
+
+def _split(name: str, url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        if usable and url.isprintable() and " " not in url:
+            return parts
+    except ValueError:
+        pass
+    # A proxy's URL may hold a password, so its value is not repeated.
+    shown = f" is {url!r}" if name == "base_url" and "@" not in url else ""
+    raise ConfigurationError(
+        f"{name}{shown}; an http:// or https:// address with a host name is expected."
+    )

@@ -1,0 +1,91 @@
+"""Files that appear under their name only when complete: `.part`, fsync, rename. All of it blocks.
+
+A name here comes from the caller or from this package, never from a server.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import re
+import secrets
+from pathlib import Path
+
+_LONGEST_STEM = 100
+# Windows keeps these names for devices, whatever the suffix.
+_DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(10)),
+}
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+def safe_stem(text: str, fallback: str = "image") -> str:
+    """Returns `text` as a file name without suffix that is one on every system."""
+    stem = re.sub(r"[^\w .()+-]", "_", text).strip(" .")[:_LONGEST_STEM].strip(" .")
+    # Letters outside ASCII take up to four bytes, and 255 is what most systems hold.
+    while len(stem.encode("utf-8", "replace")) > 2 * _LONGEST_STEM:
+        stem = stem[:-1]
+    if not stem:
+        return fallback
+    return f"_{stem}" if stem.partition(".")[0].lower() in _DEVICES else stem
+
+
+def part_path(directory: Path, stem: str) -> Path:
+    """Returns the name under which a file of this stem grows: unguessable, in its own directory."""
+    return directory / f".{stem[:60]}.{secrets.token_hex(8)}.part"
+
+
+def publish_as(target: Path, part: Path, _suffix: str) -> Path:
+    """Gives the complete file its name, replacing what stands there; a link is not followed.
+
+    The suffix is that of `target`, whatever the image's own would be.
+    """
+    part.replace(target)
+    _sync_directory(target.parent)
+    return target
+
+
+def publish_new(directory: Path, stem: str, part: Path, suffix: str) -> Path:
+    """Gives the complete file the first name of this stem that is free."""
+    target = directory / f"{stem}{suffix}"
+    numbers = itertools.count(2)
+    while not _rename_if_free(part, target):
+        target = directory / f"{stem} ({next(numbers)}){suffix}"
+    _sync_directory(directory)
+    return target
+
+
+def _rename_if_free(part: Path, target: Path) -> bool:
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        return False
+    except (OSError, AttributeError) as problem:
+        if isinstance(problem, OSError) and problem.errno not in _NO_HARD_LINKS:
+            raise
+        # A file system without hard links has no rename that refuses to replace either.
+        if os.path.lexists(target):
+            return False
+        part.rename(target)
+        return True
+    part.unlink()
+    return True
+
+
+def _sync_directory(directory: Path) -> None:
+    """Makes the new name survive a power cut, where the system can."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as problem:
+        if problem.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}:
+            raise
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,154 @@
+"""`hub.ideogram`: the Ideogram endpoints of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from chainhub_async.config import Timeout
+from chainhub_async.errors import ConfigurationError, InvalidImageError, InvalidOptionError
+from chainhub_async.images import IMAGE_LIMIT, ImageSource
+from chainhub_async.models import (
+    ColorPalette,
+    MagicPrompt,
+    PaletteName,
+    RenderingSpeed,
+    ReplaceBackground,
+    ReplaceBackgroundResult,
+    StylePreset,
+)
+from chainhub_async.resources import fields
+from chainhub_async.transport import decode
+from chainhub_async.transport.messages import Part, Request
+
+if TYPE_CHECKING:
+    from chainhub_async.transport.http import Transport
+
+# API description: `paths`.
+_REPLACE_BACKGROUND = "/ideogram/v1/ideogram-v3/replace-background"
+_FIELDS = frozenset(field.name for field in attrs.fields(ReplaceBackground)) - {"extra_fields"}
+
+
+class AsyncIdeogram:
+    """Ideogram's endpoints. Reached as `hub.ideogram`."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    async def replace_background(
+        self,
+        image: Any,
+        *,
+        prompt: str | None = None,
+        magic_prompt: MagicPrompt | str | None = None,
+        num_images: int | None = None,
+        seed: int | None = None,
+        rendering_speed: RenderingSpeed | str | None = None,
+        style_preset: StylePreset | str | None = None,
+        color_palette: ColorPalette | PaletteName | str | None = None,
+        style_codes: Sequence[str] | None = None,
+        style_reference_images: Sequence[Any] | None = None,
+        extra_fields: Mapping[str, Any] | None = None,
+        timeout: Timeout | None = None,
+    ) -> ReplaceBackgroundResult:
+        """Replaces the background of a photograph. Each accepted call costs money.
+
+        None means the server's default throughout. Every enumeration also takes plain text, which
+        is sent as given. `image` and `prompt` are the gateway's own documentation; the other
+        parameters are Ideogram's, which the gateway refers to and may ignore.
+
+        Args:
+            image: the photograph: JPEG, PNG or WebP, at most 10 MiB. A path, `bytes`, a file
+                opened in binary mode (plain or asynchronous; never closed, read from its current
+                position), or an `ImageSource`.
+            prompt: what the new background shows.
+            magic_prompt: whether the prompt may be rewritten.
+            num_images: how many images to make, 1 to 8. Each is billed.
+            seed: 0 to 2147483647, for results that can be repeated.
+            rendering_speed: speed against quality.
+            style_preset: one of the named styles.
+            color_palette: a `ColorPalette`, or the name of one.
+            style_codes: style codes of 8 hexadecimal digits; not with `style_reference_images`.
+            style_reference_images: images in any form that `image` takes, 10 MiB in all.
+            extra_fields: further form fields, for what this version has no parameter for.
+            timeout: deadlines of this call, in place of the client's.
+
+        Returns:
+            Images, or a task that the gateway has not finished.
+
+        Raises:
+            InvalidRequestError: the call was refused here, before any connection.
+            ImageChangedError: the file changed while it was being sent.
+            APIError: the gateway refused the call or failed.
+            TransportError: no usable answer came; `billed` tells whether it may have been paid.
+            TaskFailedError: the answer holds a task that has already failed.
+        """
+        call = ReplaceBackground(
+            image,
+            prompt=prompt,
+            magic_prompt=magic_prompt,
+            num_images=num_images,
+            seed=seed,
+            rendering_speed=rendering_speed,
+            style_preset=style_preset,
+            color_palette=color_palette,
+            style_codes=style_codes,
+            style_reference_images=style_reference_images,
+            extra_fields=extra_fields,
+        )
+        request = await replace_background_request(call, self._timeout(timeout))
+        return decode.result(await self._transport.send(request))
+
+    def _timeout(self, timeout: Timeout | None) -> Timeout:
+        if timeout is None:
+            return self._transport.config.timeout
+        if not isinstance(timeout, Timeout):
+            raise ConfigurationError(
+                f"timeout is {timeout!r}; a Timeout(...) is expected, such as Timeout(total=60)."
+            )
+        return timeout
+
+
+async def replace_background_request(call: ReplaceBackground, timeout: Timeout) -> Request:
+    """Checks a call and returns the request that makes it.
+
+    Raises:
+        InvalidRequestError: something in it cannot be sent; the sentence says what.
+    """
+    if call.style_codes is not None and call.style_reference_images is not None:
+        raise InvalidOptionError(
+            "style_codes and style_reference_images exclude each other; both were given."
+        )
+    options = [
+        *fields.text("prompt", call.prompt),
+        *fields.option("magic_prompt", call.magic_prompt),
+        *fields.integer("num_images", call.num_images, 1, 8),
+        *fields.integer("seed", call.seed, 0, 2**31 - 1),
+        *fields.option("rendering_speed", call.rendering_speed),
+        *fields.option("style_preset", call.style_preset),
+        *fields.palette("color_palette", call.color_palette),
+        *fields.style_codes("style_codes", call.style_codes),
+        *fields.further(call.extra_fields, _FIELDS),
+    ]
+    references = fields.items("style_reference_images", call.style_reference_images, "images")
+    image = Part.image("image", await ImageSource.of(call.image))
+    return Request(
+        method="POST",
+        path=_REPLACE_BACKGROUND,
+        parts=(*options, image, *await _style_references(references)),
+        images=call.num_images or 1,
+        timeout=timeout,
+    )
+
+
+async def _style_references(images: list[Any]) -> list[Part]:
+    sources = [await ImageSource.of(image) for image in images]
+    total = sum(source.size for source in sources)
+    if total > IMAGE_LIMIT:
+        raise InvalidImageError(
+            f"The style reference images have {total:,} bytes together; at most {IMAGE_LIMIT:,} "
+            "(10 MiB) are allowed."
+        )
+    return [Part.image("style_reference_images", source) for source in sources]

@@ -1,0 +1,105 @@
+"""Where results are saved, and under which name."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+
+import anyio.to_thread
+
+from chainhub_async import files
+from chainhub_async.download import Downloader, Job
+from chainhub_async.errors import DownloadError, InvalidRequestError, printable
+from chainhub_async.models import GeneratedImage, ReplaceBackgroundResult
+
+
+async def save_all(
+    downloader: Downloader,
+    result: ReplaceBackgroundResult,
+    directory: str | os.PathLike[str],
+    *,
+    name: str | None,
+    allow_private: bool,
+) -> list[Path]:
+    """Saves every image of a result that has an address; see `AsyncChainHub.save`."""
+    if not result.images and result.task is not None:
+        raise InvalidRequestError(
+            f"There is nothing to save yet: task {printable(result.task.task_id, 100)} is "
+            f"{printable(result.task.task_status, 50)!r}. Wait for it with hub.wait(...)."
+        )
+    folder = await _folder(directory)
+    stem = files.safe_stem(name or result.request_id or "replaced-background")
+    saved: list[Path] = []
+    failed: DownloadError | None = None
+    for number, image in enumerate(result.images, start=1):
+        if image.url is None:
+            continue
+        numbered = stem if len(result.images) == 1 else f"{stem}-{number}"
+        job = Job(
+            url=image.url,
+            directory=folder,
+            stem=numbered,
+            publish=partial(files.publish_new, folder, numbered),
+            expires_at=image.expires_at,
+            allow_private=allow_private,
+        )
+        try:
+            saved.append(await downloader.fetch(job))
+        except DownloadError as problem:
+            # The others are paid for as well: bring home what can be.
+            failed = failed or problem
+    if failed is not None:
+        failed.saved = tuple(saved)
+        raise failed
+    return saved
+
+
+async def save_as(
+    downloader: Downloader,
+    image_or_url: GeneratedImage | str,
+    path: str | os.PathLike[str],
+    *,
+    allow_private: bool,
+) -> Path:
+    """Saves one image at the very path given; see `AsyncChainHub.download`."""
+    image = image_or_url if isinstance(image_or_url, GeneratedImage) else None
+    url = image.url if image is not None else image_or_url
+    if not isinstance(url, str):
+        raise InvalidRequestError(
+            "The image has no address: it was withheld as unsafe."
+            if image is not None
+            else f"image_or_url is a {type(url).__name__}; an image of a result or an address is "
+            "expected."
+        )
+    target = Path(path)
+    await anyio.to_thread.run_sync(_check_target, target)
+    job = Job(
+        url=url,
+        directory=target.parent,
+        stem=files.safe_stem(target.name),
+        publish=partial(files.publish_as, target),
+        expires_at=None if image is None else image.expires_at,
+        allow_private=allow_private,
+    )
+    return await downloader.fetch(job)
+
+
+async def _folder(directory: str | os.PathLike[str]) -> Path:
+    folder = Path(directory)
+    try:
+        await anyio.to_thread.run_sync(partial(folder.mkdir, parents=True, exist_ok=True))
+    except OSError as problem:
+        raise InvalidRequestError(
+            f"The directory {str(folder)!r} cannot be used: {problem.strerror}."
+        ) from None
+    return folder
+
+
+def _check_target(target: Path) -> None:
+    if target.is_dir():
+        raise InvalidRequestError(
+            f"{str(target)!r} is a directory; name a file, or use hub.save(...)."
+        )
+    if not target.parent.is_dir():
+        raise InvalidRequestError(f"The directory {str(target.parent)!r} does not exist.")

@@ -1,0 +1,115 @@
+"""Every form of a point in time that a server sends. Pure, and never raises."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+RESULT_LIFETIME = timedelta(hours=24)
+"""API description: "The returned image URL is valid for 24 hours"."""
+
+_ISO = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)?\s*(?:([Zz])|([+-]\d\d):?(\d\d))?",
+    re.ASCII,
+)
+
+
+def moment(value: Any) -> datetime | None:
+    """Reads an ISO 8601 text or Unix time (seconds or milliseconds) as an aware datetime."""
+    if isinstance(value, str):
+        if re.fullmatch(r"\d{1,15}", value, re.ASCII):
+            return _from_unix(int(value))
+        return _from_iso(value.strip())
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _from_unix(value)
+    return None
+
+
+def _from_unix(value: float) -> datetime | None:
+    try:
+        # 10^11 seconds is the year 5138, 10^11 milliseconds is 1973.
+        seconds = value / 1000 if abs(value) >= 10**11 else value
+        return datetime.fromtimestamp(seconds, tz=timezone.utc)
+    except (OverflowError, ValueError, OSError):
+        return None
+
+
+def _from_iso(text: str) -> datetime | None:
+    # datetime.fromisoformat of Python 3.10 knows neither Z nor nine digits of a second.
+    found = _ISO.fullmatch(text)
+    if found is None:
+        return None
+    day, clock, fraction, _, hours, minutes = found.groups()
+    try:
+        naive = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0')[:6]:0<6}")
+        offset = timedelta(0)
+        if hours is not None:
+            sign = -1 if hours.startswith("-") else 1
+            offset = sign * timedelta(hours=abs(int(hours)), minutes=int(minutes))
+        return naive.replace(tzinfo=timezone(offset))
+    except ValueError:
+        return None
+
+
+def retry_after(value: str | None, date: str | None, now: datetime) -> float | None:
+    """Reads `Retry-After` (RFC 9110 §10.2.3) as seconds; anything but its two forms is absent.
+
+    Args:
+        value: the header's value.
+        date: the answer's own `Date`, against which a date is read: clocks differ.
+        now: what to read it against otherwise.
+    """
+    if value is None:
+        return None
+    value = value.strip()
+    if re.fullmatch(r"\d{1,10}", value, re.ASCII):
+        return float(value)
+    then = _http_date(value)
+    if then is None:
+        return None
+    return max(0.0, (then - (_http_date(date or "") or now)).total_seconds())
+
+
+def _http_date(text: str) -> datetime | None:
+    # RFC 9110 §5.6.7; the e-mail parser alone would take far looser forms.
+    if len(text) > 40 or not re.match(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun)", text):
+        return None
+    try:
+        parsed = parsedate_to_datetime(text)
+        return parsed.replace(tzinfo=timezone.utc) if parsed.tzinfo is None else parsed
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def url_expiry(url: str, received: datetime) -> datetime:
+    """Returns when a result's URL stops working: as it says itself, else 24 hours from now."""
+    fallback = received + RESULT_LIFETIME
+    try:
+        query = {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
+    except ValueError:
+        return fallback
+    # `exp` is the gateway's form; the others are those of common object stores.
+    for name in ("exp", "expires"):
+        if (told := moment(query.get(name))) is not None:
+            return told
+    signed, lasts = query.get("x-amz-date", ""), query.get("x-amz-expires", "")
+    if re.fullmatch(r"\d{8}T\d{6}Z", signed, re.ASCII) and re.fullmatch(
+        r"\d{1,7}", lasts, re.ASCII
+    ):
+        try:
+            start = datetime.strptime(signed, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+            return start + timedelta(seconds=int(lasts))
+        except (ValueError, OverflowError):
+            return fallback
+    return fallback
+
+
+def later(start: datetime, seconds: float) -> datetime | None:
+    """Returns `start` plus `seconds`, or None beyond the calendar's end."""
+    try:
+        return start + timedelta(seconds=seconds)
+    except OverflowError:
+        return None

@@ -1,0 +1,131 @@
+"""Every known form of an error body, read into one. Pure.
+
+The API description documents none; these are the gateway family's, Ideogram's, and those of the
+proxies and frameworks in front of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import attrs
+
+from chainhub_async.errors import printable
+
+# "No balance", which must be told apart from "too fast": both come as 429 (gateway family).
+_NO_BALANCE = {
+    "insufficient_quota",
+    "insufficient_user_quota",
+    "pre_consume_token_quota_failed",
+    "insufficient_funds",
+    "insufficient_balance",
+    *map(str, range(1100, 1103)),
+}
+# Further codes by which the gateway says that it did not begin.
+_REFUSES = {
+    "invalid_api_key",
+    "invalid_request",
+    "invalid_request_error",
+    "model_not_found",
+    "content_policy_violation",
+    *map(str, (400, 401, 402, 403, 404, 405, 409, 413, 415, 422, 429)),
+}
+_PERMANENT = {"model_not_found"}
+_WORDS = ("message", "msg", "error_msg", "detail", "title", "error", "description")
+_REQUEST_ID = re.compile(r"\(request id: ?([\w.:-]{1,100})\)", re.IGNORECASE)
+_TEXT_LIMIT = 300
+
+
+@attrs.frozen(kw_only=True)
+class ErrorBody:
+    """What an error body says.
+
+    Attributes:
+        failed: whether the body as a whole is an error (asked of a 2xx answer).
+        message: its words, on one line, or None.
+        code: its code as sent.
+        request_id: the id it names.
+        no_balance: whether it says that the account is empty.
+        refuses: whether its code is known to mean that nothing was executed.
+        permanent: whether coming back later is of no use.
+    """
+
+    failed: bool = False
+    message: str | None = None
+    code: str | int | None = None
+    request_id: str | None = None
+    no_balance: bool = False
+    refuses: bool = False
+    permanent: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """The words, or that there were none."""
+        return (self.message or "without saying why").rstrip(".") + "."
+
+    @classmethod
+    def of_bytes(cls, body: bytes) -> ErrorBody:
+        """Reads bytes of any kind."""
+        try:
+            return cls.of(json.loads(body))
+        except (ValueError, RecursionError):
+            return cls(message=_plain_words(body))
+
+    @classmethod
+    def of(cls, raw: Any) -> ErrorBody:
+        """Reads decoded JSON of any kind."""
+        if not isinstance(raw, dict):
+            return cls(message=printable(raw, _TEXT_LIMIT) if isinstance(raw, str) else None)
+        inner = raw.get("error")
+        detail = inner if isinstance(inner, dict) else {}
+        codes = [detail.get("code"), detail.get("type"), raw.get("code"), raw.get("reject_reason")]
+        known = {str(code).lower() for code in codes if _is_code(code)}
+        message = _words(detail) or _words(raw)
+        return cls(
+            failed=bool(inner) or _is_failure(raw.get("code")),
+            message=message,
+            code=next((code for code in codes if _is_code(code)), None),
+            request_id=_request_id(raw, detail, message),
+            no_balance=bool(known & _NO_BALANCE),
+            refuses=bool(known & (_NO_BALANCE | _REFUSES)),
+            permanent=bool(known & _PERMANENT),
+        )
+
+
+def _is_code(value: Any) -> bool:
+    return isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+
+
+def _is_failure(code: Any) -> bool:
+    # Task envelope: 0 is success and anything else is failure, at HTTP 200 too.
+    return code not in (None, 0, "0", "")
+
+
+def _words(body: dict[str, Any]) -> str | None:
+    for name in _WORDS:
+        value = body.get(name)
+        if isinstance(value, list | dict) and value and name == "detail":
+            value = json.dumps(value, ensure_ascii=False, default=str)
+        if isinstance(value, str) and value.strip():
+            return printable(value.strip(), _TEXT_LIMIT)
+    return None
+
+
+def _request_id(raw: dict[str, Any], detail: dict[str, Any], message: str | None) -> str | None:
+    for value in (raw.get("request_id"), detail.get("request_id")):
+        if isinstance(value, str) and value:
+            return printable(value, 200)
+    found = _REQUEST_ID.search(message or "")
+    return found.group(1) if found else None
+
+
+def _plain_words(body: bytes) -> str | None:
+    text = body[:4096].decode("utf-8", "replace").strip()
+    if text.startswith("<"):
+        title = re.search(r"<(?:title|h1)[^>]*>([^<]{1,200})<", text, re.IGNORECASE)
+        return (
+            f"an HTML page ({printable(title.group(1).strip(), 200)})" if title else "an HTML page"
+        )
+    return printable(" ".join(text.split()), _TEXT_LIMIT) or None

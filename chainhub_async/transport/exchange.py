@@ -1,0 +1,318 @@
+"""One attempt: the request out, the answer in, and what is known of it when it ends.
+
+The one place where aiohttp's exceptions become this package's.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+import aiohttp
+import anyio
+import attrs
+
+from chainhub_async import errors
+from chainhub_async.config import Secret
+from chainhub_async.errors import Attempt, printable
+from chainhub_async.transport import decode, evidence
+from chainhub_async.transport.deadlines import Deadlines
+from chainhub_async.transport.errorbody import ErrorBody
+from chainhub_async.transport.evidence import AGAIN, Evidence, Failure, Verdict
+from chainhub_async.transport.messages import Request, Response
+from chainhub_async.transport.multipart import Body
+
+REPLY_LIMIT = 1024 * 1024
+"""Bytes of an answer that are read, decoded."""
+
+# Texts shorter than this also occur by chance, and a result must not be damaged by hiding a key
+# that is not there; in an answer that is an error nothing can be damaged.
+_SHORTEST_HIDDEN_KEY = 8
+_SSL_BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
+
+
+@attrs.frozen(kw_only=True)
+class Way:
+    """How to reach the gateway.
+
+    Attributes:
+        session: the session to use.
+        url: the full address.
+        key: sent to this address only.
+        proxy: the proxy's address, or None.
+        ssl: what aiohttp takes as `ssl`.
+        headers: the headers, without the key.
+    """
+
+    session: aiohttp.ClientSession = attrs.field(repr=False)
+    url: str
+    key: Secret
+    proxy: str | None = attrs.field(repr=False)
+    ssl: ssl.SSLContext | bool
+    headers: Mapping[str, str] = attrs.field(repr=False)
+
+
+@attrs.frozen
+class _Problem:
+    """A foreign exception without its traceback, whose frames hold the key."""
+
+    kind: str
+    text: str
+    status: int | None = None
+
+
+class Exchange:
+    """One attempt of a request.
+
+    Attributes:
+        deadlines: the attempt's deadlines.
+        body: the attempt's body, or None.
+    """
+
+    def __init__(
+        self,
+        way: Way,
+        request: Request,
+        *,
+        total_left: float | None,
+        max_retry_after: float,
+        on_progress: Callable[[Body], None],
+    ) -> None:
+        self._way = way
+        self._request = request
+        self._max_retry_after = max_retry_after
+        self._on_progress = on_progress
+        self.body = Body.of(request, self._progressed)
+        self.deadlines = Deadlines(
+            request.timeout,
+            total_left=total_left,
+            upload=None if self.body is None else self.body.size,
+        )
+        self._problem: _Problem | None = None
+        self._status: int | None = None
+        self._headers: tuple[tuple[str, str], ...] = ()
+        self._content = bytearray()
+
+    async def run(self) -> Response | Failure:
+        """Sends the request once and returns what came of it; raises only when cancelled."""
+        try:
+            with self.deadlines.scope:
+                try:
+                    await self._send_and_read()
+                except Exception as foreign:
+                    self._problem = _problem(foreign)
+        finally:
+            # In this order: what is still buffered must be gone before anything is awaited.
+            if self.body is not None:
+                self.body.stop()
+                with anyio.CancelScope(shield=True):
+                    await self.body.wait_finished()
+        if self.deadlines.scope.cancelled_caught:
+            self._problem = _Problem("deadline", self.deadlines.sentence)
+        return self._outcome()
+
+    @property
+    def evidence(self) -> Evidence:
+        """How far the attempt has come."""
+        body, phase = self.body, self.deadlines.phase
+        return Evidence(
+            phase=phase,
+            bytes_sent=0 if body is None else body.handed,
+            bytes_total=0 if body is None else body.size,
+            complete=phase != "connect" if body is None else body.complete,
+            safe=self._request.safe,
+        )
+
+    def attempt(self, number: int, failure: Failure) -> Attempt:
+        """Returns the attempt as it is recorded on exceptions."""
+        seen = self.evidence
+        return Attempt(
+            number=number,
+            phase=seen.phase,
+            reason=failure.error.message,
+            bytes_sent=seen.bytes_sent,
+            bytes_total=seen.bytes_total,
+            status=self._status,
+            billed=failure.verdict.billed,
+        )
+
+    def _progressed(self, body: Body) -> None:
+        self.deadlines.progressed(complete=body.complete)
+        self._on_progress(body)
+
+    async def _send_and_read(self) -> None:
+        way = self._way
+        reply = await way.session.request(
+            self._request.method,
+            way.url,
+            params=self._request.params or None,
+            data=self.body,
+            headers={**way.headers, "Authorization": f"Bearer {way.key.reveal()}"},
+            allow_redirects=False,
+            raise_for_status=False,
+            proxy=way.proxy,
+            ssl=way.ssl,
+            trace_request_ctx=self.deadlines,
+        )
+        whole = False
+        try:
+            self.deadlines.replying()
+            self._status = reply.status
+            self._headers = tuple(reply.headers.items())
+            whole = await self._read(reply.content)
+        finally:
+            if whole and (self.body is None or self.body.complete):
+                reply.release()
+            else:
+                reply.close()
+
+    async def _read(self, content: aiohttp.StreamReader) -> bool:
+        async for chunk in content.iter_any():
+            self._content += chunk
+            if len(self._content) > REPLY_LIMIT:
+                del self._content[REPLY_LIMIT:]
+                self._problem = _Problem("oversize", f"is larger than {REPLY_LIMIT:,} bytes")
+                return False
+        return True
+
+    def _outcome(self) -> Response | Failure:
+        if self.body is not None and self.body.error is not None:
+            return self._failure(self.body.error, Verdict(billed=errors.Billed.NO))
+        if self._status is None:
+            return self._no_reply()
+        response = self._response()
+        if 200 <= self._status < 300:
+            return self._damaged(response, self._problem) if self._problem else response
+        return self._refused(response)
+
+    def _response(self) -> Response:
+        hide = _hider(self._way.key, always=not 200 <= (self._status or 0) < 300)
+        seen = self.evidence
+        return Response(
+            status=self._status or 0,
+            headers=tuple((name, hide(value)) for name, value in self._headers),
+            body=hide(self._content.decode("latin-1")).encode("latin-1"),
+            received_at=datetime.now(timezone.utc),
+            bytes_sent=seen.bytes_sent,
+            upload_complete=seen.complete,
+        )
+
+    def _refused(self, response: Response) -> Failure:
+        error = ErrorBody.of_bytes(response.body)
+        verdict = evidence.judge_status(
+            response.status,
+            self.evidence,
+            retry_after=decode.wait_asked_for(response) is not None,
+            permanent=error.permanent or error.no_balance,
+        )
+        told = decode.api_error(response, verdict.billed, max_retry_after=self._max_retry_after)
+        return Failure(error=told, verdict=verdict)
+
+    def _damaged(self, response: Response, problem: _Problem) -> Failure:
+        verdict = evidence.judge_lost(self.evidence)
+        if problem.kind == "oversize":
+            # The gateway said yes at length; what it did will not be done again.
+            verdict = Verdict(billed=errors.Billed.NO if self._request.safe else errors.Billed.YES)
+        facts: dict[str, Any] = {"status": response.status, "request_id": response.request_id}
+        error: errors.TransportError
+        if problem.kind == "deadline":
+            error = errors.DeadlineError(f"{problem.text}.", phase="reply", **facts)
+        else:
+            what = problem.text if problem.kind == "oversize" else f"was cut ({problem.text})"
+            error = errors.InvalidReplyError(
+                f"The gateway answered {response.status}, but its answer {what}.",
+                body=response.body,
+                **facts,
+            )
+        return self._failure(error, verdict)
+
+    def _no_reply(self) -> Failure:
+        seen = self.evidence
+        problem = self._problem or _Problem("lost", "the connection ended")
+        if problem.kind == "deadline":
+            error: errors.TransportError = errors.DeadlineError(
+                f"{problem.text}.{_hint(seen)}", phase=seen.phase
+            )
+            return self._failure(error, evidence.judge_deadline(seen))
+        if seen.phase == "connect":
+            return self._failure(*_never_connected(problem))
+        if problem.kind == "malformed":
+            error = errors.InvalidReplyError(
+                f"The answer is not valid HTTP ({problem.text}).{_hint(seen)}"
+            )
+        else:
+            error = errors.ConnectionLostError(
+                f"The connection broke after {seen.bytes_sent:,} of {seen.bytes_total:,} bytes "
+                f"({problem.text}).{_hint(seen)}"
+            )
+        return self._failure(error, evidence.judge_lost(seen))
+
+    def _failure(self, error: errors.ChainHubError, verdict: Verdict) -> Failure:
+        error.billed = verdict.billed
+        error.bytes_sent = self.evidence.bytes_sent
+        return Failure(error=error, verdict=verdict)
+
+
+def _hint(seen: Evidence) -> str:
+    if seen.safe or seen.phase == "connect":
+        return ""
+    if seen.complete:
+        return " The whole request had left: it may have been executed and billed."
+    return (
+        " The request had not left whole, so it was not executed; the gateway may have refused its "
+        "size or key."
+    )
+
+
+def _hider(key: Secret, *, always: bool) -> Callable[[str], str]:
+    """Returns a function that blots the key out of what a server echoes, however escaped."""
+    text = key.reveal()
+    if not always and len(text) < _SHORTEST_HIDDEN_KEY:
+        return lambda value: value
+    pattern = re.compile(
+        "".join(
+            rf"(?:\\?{re.escape(sign)}|\\u00{ord(sign):02x}|%{ord(sign):02x}|\\u00{ord(sign):02X}"
+            rf"|%{ord(sign):02X})"
+            for sign in text
+        )
+    )
+    return lambda value: pattern.sub("***", value)
+
+
+def _problem(foreign: Exception) -> _Problem:
+    text = printable(f"{type(foreign).__name__}: {foreign}".removesuffix(": "), 300)
+    if isinstance(foreign, aiohttp.ClientHttpProxyError):
+        return _Problem("proxy", f"the proxy answered {foreign.status}", foreign.status)
+    if isinstance(foreign, aiohttp.ClientProxyConnectionError):
+        return _Problem("proxy", text)
+    if isinstance(foreign, aiohttp.ClientConnectorDNSError):
+        return _Problem("dns", printable(f"{foreign.host}: {foreign.os_error}", 300))
+    if isinstance(foreign, aiohttp.ClientConnectorCertificateError):
+        return _Problem("certificate", printable(foreign.certificate_error, 300))
+    if isinstance(foreign, aiohttp.ClientConnectorSSLError):
+        cut = isinstance(foreign.os_error, _SSL_BROKEN_OFF)
+        return _Problem("connect" if cut else "certificate", text)
+    # aiohttp reports an answer that is not HTTP as status 400, which no server sent.
+    if isinstance(foreign, aiohttp.ClientResponseError):
+        return _Problem("malformed", printable(foreign.message, 300))
+    return _Problem("lost", text)
+
+
+def _never_connected(problem: _Problem) -> tuple[errors.ConnectError, Verdict]:
+    if problem.kind == "certificate":
+        return (
+            errors.CertificateError(f"TLS was refused before anything was sent: {problem.text}."),
+            Verdict(billed=errors.Billed.NO),
+        )
+    if problem.kind == "proxy":
+        # What a proxy refuses once it refuses again, except when it is itself in trouble.
+        again = problem.status is None or problem.status >= 500 or problem.status == 429
+        return (
+            errors.ProxyError(f"No way through the proxy: {problem.text}."),
+            Verdict(billed=errors.Billed.NO, resends=AGAIN if again else 0),
+        )
+    kind = errors.NameResolutionError if problem.kind == "dns" else errors.ConnectError
+    return kind(f"No connection could be made: {problem.text}."), evidence.judge_connect()

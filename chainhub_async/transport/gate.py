@@ -1,0 +1,120 @@
+"""The gate every call passes before it gets a connection: how much at once, how often, and when.
+
+Fair: calls start in the order they came. Belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from chainhub_async.config import Limits
+
+_MINUTE = 60.0
+# After a 429 the limit is halved; this many good calls raise it again by one.
+_GOOD_CALLS_PER_STEP = 20
+
+
+class Gate:
+    """Limits shared by all calls of a client.
+
+    Attributes:
+        in_flight: images being made now.
+        limit: how many may be at once now, or None.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.in_flight = 0
+        self.limit: float | None = limits.in_flight
+        self._most = limits.in_flight
+        self._per_minute = limits.per_minute
+        self._starts: deque[float] = deque()
+        self._queue: deque[anyio.Event] = deque()
+        self._good = 0
+        self._closed_until = 0.0
+        self._slowed_at = 0.0
+
+    @asynccontextmanager
+    async def enter(self, weight: int) -> AsyncGenerator[None, None]:
+        """Waits for a place for `weight` images and holds it.
+
+        A call that makes no image takes no place and passes those that wait for one; only a pause
+        holds it back.
+        """
+        if weight:
+            await self._wait_turn(weight)
+        else:
+            await self._wait_open()
+        self.in_flight += weight
+        try:
+            yield
+        finally:
+            self.in_flight -= weight
+            self._wake_first()
+
+    def pause(self, seconds: float) -> None:
+        """Lets no call start for `seconds`."""
+        self._closed_until = max(self._closed_until, anyio.current_time() + seconds)
+
+    def slow_down(self, started: float) -> None:
+        """The gateway told a call that began at `started` "too fast": allow half as much at once.
+
+        The calls that were under way together are told so together; they count as one.
+        """
+        if started < self._slowed_at:
+            return
+        self._good, self._slowed_at = 0, anyio.current_time()
+        self.limit = max(1, (self.in_flight if self.limit is None else self.limit) // 2)
+
+    def succeeded(self) -> None:
+        """A call went well: little by little, allow more again."""
+        self._good += 1
+        if self._good >= _GOOD_CALLS_PER_STEP:
+            self._good = 0
+            if self.limit is not None:
+                self.limit = min(self._most or math.inf, self.limit + 1)
+                self._wake_first()
+
+    async def _wait_turn(self, weight: int) -> None:
+        turn = anyio.Event()
+        self._queue.append(turn)
+        try:
+            while (wait := self._seconds_to_wait(turn, weight)) > 0:
+                with anyio.move_on_after(wait):
+                    await turn.wait()
+                if turn.is_set():
+                    self._queue[self._queue.index(turn)] = turn = anyio.Event()
+            if self._per_minute is not None:
+                self._starts.append(anyio.current_time())
+        finally:
+            self._queue.remove(turn)
+            self._wake_first()
+
+    async def _wait_open(self) -> None:
+        # A loop, since a pause may be prolonged meanwhile.
+        while self._closed_until > anyio.current_time():  # noqa: ASYNC110 - it ends by the clock
+            await anyio.sleep_until(self._closed_until)
+
+    def _seconds_to_wait(self, turn: anyio.Event, weight: int) -> float:
+        """Returns 0 when it is this one's turn; `inf` means until woken."""
+        if self._queue[0] is not turn or not self._has_room(weight):
+            return math.inf
+        now = anyio.current_time()
+        while self._starts and now - self._starts[0] >= _MINUTE:
+            self._starts.popleft()
+        opens = self._closed_until
+        if self._per_minute is not None and len(self._starts) >= self._per_minute:
+            opens = max(opens, self._starts[0] + _MINUTE)
+        return max(0.0, opens - now)
+
+    def _has_room(self, weight: int) -> bool:
+        # A call heavier than a limit that was halved goes alone.
+        return self.limit is None or self.in_flight == 0 or self.in_flight + weight <= self.limit
+
+    def _wake_first(self) -> None:
+        if self._queue:
+            self._queue[0].set()

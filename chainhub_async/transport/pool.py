@@ -1,0 +1,105 @@
+"""What the clients that share connections share: sessions, gate and budget, bound to one loop."""
+
+from __future__ import annotations
+
+import itertools
+import ssl
+from typing import Any
+
+import aiohttp
+from anyio.lowlevel import current_token
+
+from chainhub_async.config import Limits
+from chainhub_async.errors import ClosedError
+from chainhub_async.networks import Network
+from chainhub_async.transport.gate import Gate
+from chainhub_async.transport.retry import RetryBudget
+from chainhub_async.transport.session import check_ssl_context, open_session, request_ssl
+
+
+class Pool:
+    """Opens nothing until first used.
+
+    Attributes:
+        limits: the limits it was made with.
+        gate: what every call passes first.
+        budget: bounds the resends of all calls together.
+        numbers: numbers the calls.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        ssl_context: ssl.SSLContext | None,
+        borrowed: aiohttp.ClientSession | None,
+    ) -> None:
+        self.limits = limits
+        self.gate = Gate(limits)
+        self.budget = RetryBudget()
+        self.numbers = itertools.count(1)
+        self._ssl_context = check_ssl_context(ssl_context)
+        self._borrowed = borrowed
+        self._api: aiohttp.ClientSession | None = None
+        self._downloads: dict[frozenset[Network], aiohttp.ClientSession] = {}
+        self._loop: Any = None
+        self._closed = False
+
+    @property
+    def ssl(self) -> ssl.SSLContext | bool:
+        """What to pass to aiohttp as `ssl`."""
+        return request_ssl(self._ssl_context, self._borrowed)
+
+    async def api(self) -> aiohttp.ClientSession:
+        """Returns the session for calls of the gateway."""
+        await self.bind()
+        if self._api is None:
+            self._api = open_session(
+                connections=self.limits.connections,
+                ssl_context=self._ssl_context,
+                borrowed=self._borrowed,
+            )
+        return self._api
+
+    async def downloads(self, networks: frozenset[Network]) -> aiohttp.ClientSession:
+        """Returns the session for results, which connects only to these networks."""
+        await self.bind()
+        if networks not in self._downloads:
+            self._downloads[networks] = open_session(
+                connections=self.limits.connections,
+                ssl_context=self._ssl_context,
+                networks=networks,
+            )
+        return self._downloads[networks]
+
+    async def bind(self) -> None:
+        """Makes sure that the pool is open and belongs to the running loop.
+
+        Raises:
+            ClosedError: it was closed, or belongs to another loop that still runs.
+        """
+        if self._closed:
+            raise ClosedError("The client is closed; make a new one.")
+        loop = current_token().native_token
+        if self._loop is loop:
+            return
+        if self._loop is not None:
+            if not self._loop.is_closed():
+                raise ClosedError(
+                    "The client is in use on another event loop; make one client for each loop."
+                )
+            # asyncio.run() once more: what belonged to the loop before is gone with it.
+            await self._close_sessions()
+            self.gate = Gate(self.limits)
+        self._loop = loop
+
+    async def close(self) -> None:
+        """Closes the connections. A borrowed session stays open."""
+        self._closed = True
+        await self._close_sessions()
+
+    async def _close_sessions(self) -> None:
+        sessions = [self._api, *self._downloads.values()]
+        self._api, self._downloads = None, {}
+        for session in sessions:
+            if session is not None:
+                await session.close()

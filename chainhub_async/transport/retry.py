@@ -1,0 +1,88 @@
+"""Failure → send again after so many seconds, or not. Pure: randomness is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from chainhub_async.errors import ConfigurationError
+from chainhub_async.transport.evidence import Failure
+
+# Resends are one in five calls at most, once this many have been used up: when everything fails,
+# sending again only adds to the trouble.
+_BUDGET_START = 10.0
+_BUDGET_PER_CALL = 0.2
+
+
+def _seconds(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
+        raise ConfigurationError(
+            f"{attribute.name} is {value!r}; a number of seconds from 0 is allowed."
+        )
+
+
+def _attempts(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigurationError(
+            f"{attribute.name} is {value!r}; a whole number from 1 is allowed."
+        )
+
+
+@attrs.frozen(kw_only=True)
+class RetryPolicy:
+    """When a failed call is sent again. By default only if it provably was not executed.
+
+    Attributes:
+        max_attempts: tries in all; 1 never sends again.
+        base_delay: seconds; before try n+1 a random time up to `base_delay * 2**n` passes.
+        max_delay: seconds that random time never exceeds.
+        max_retry_after: the longest wait, in seconds, that the gateway may ask for; beyond it the
+            call fails with `retry_at` set.
+        resend_uncertain: also send again what **may have been executed**, such as a call that got
+            no answer. Each such resend risks paying for the same image again.
+    """
+
+    max_attempts: int = attrs.field(default=4, validator=_attempts)
+    base_delay: float = attrs.field(default=0.5, validator=_seconds)
+    max_delay: float = attrs.field(default=20.0, validator=_seconds)
+    max_retry_after: float = attrs.field(default=120.0, validator=_seconds)
+    resend_uncertain: bool = False
+
+    def delay(self, failure: Failure, attempt: int, draw: Callable[[], float]) -> float | None:
+        """Returns the seconds to wait before the next try, or None to give up.
+
+        Args:
+            failure: how try number `attempt` ended.
+            attempt: from 1.
+            draw: gives a random number from 0 to 1.
+        """
+        allowed = failure.verdict.resends
+        if failure.verdict.uncertain and self.resend_uncertain:
+            allowed = self.max_attempts
+        if attempt > allowed or attempt >= self.max_attempts:
+            return None
+        floor = failure.error.retry_after or 0.0
+        if floor > self.max_retry_after:
+            return None
+        # Full jitter; the exponent is bounded so that a large max_attempts cannot overflow.
+        return floor + draw() * min(self.max_delay, self.base_delay * 2.0 ** min(attempt - 1, 60))
+
+
+class RetryBudget:
+    """Bounds the resends of all calls of a client together."""
+
+    def __init__(self) -> None:
+        self._left = _BUDGET_START
+
+    def call_started(self) -> None:
+        """A call begins, and brings its share."""
+        self._left = min(_BUDGET_START, self._left + _BUDGET_PER_CALL)
+
+    def take(self) -> bool:
+        """Returns whether one more resend is within the budget, and if so uses it."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True

@@ -1,0 +1,176 @@
+"""The aiohttp session: verified TLS, no cookies, deadlines wired to its traces."""
+
+from __future__ import annotations
+
+import ssl
+import urllib.request
+from collections.abc import Callable
+from functools import lru_cache
+from socket import socket
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from chainhub_async.config import Secret
+from chainhub_async.errors import ConfigurationError
+from chainhub_async.networks import Network, is_local, network_of
+from chainhub_async.transport.deadlines import Deadlines
+
+# Shorter than what servers and load balancers allow an idle connection, so that a paid call does
+# not meet one that is just being closed.
+_KEEP_ALIVE = 4.0
+
+
+class AddressRefusedError(OSError):
+    """Raised instead of connecting to an address. The text is the same for every address."""
+
+    def __init__(self) -> None:
+        super().__init__("the address is not in a network that may be connected to")
+
+
+def check_ssl_context(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    """Returns the context, if it verifies what it connects to.
+
+    Raises:
+        ConfigurationError: it does not check certificate or host name, or allows TLS below 1.2.
+    """
+    if context is None:
+        return None
+    if not isinstance(context, ssl.SSLContext):
+        raise ConfigurationError(f"ssl_context is {context!r}; an ssl.SSLContext is expected.")
+    if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
+        raise ConfigurationError(
+            "ssl_context does not verify the server. For a CA of your own, use "
+            "ssl.create_default_context(cafile=...), which does."
+        )
+    if context.minimum_version < ssl.TLSVersion.TLSv1_2:
+        raise ConfigurationError("ssl_context allows TLS below 1.2; set its minimum_version.")
+    return context
+
+
+@lru_cache(maxsize=1)
+def _default_ssl_context() -> ssl.SSLContext:
+    # One for all clients: loading the certificates takes milliseconds.
+    context = ssl.create_default_context()
+    context.minimum_version = max(context.minimum_version, ssl.TLSVersion.TLSv1_2)
+    return context
+
+
+def open_session(
+    *,
+    connections: int | None,
+    ssl_context: ssl.SSLContext | None,
+    borrowed: aiohttp.ClientSession | None = None,
+    networks: frozenset[Network] | None = None,
+) -> aiohttp.ClientSession:
+    """Returns a session of our own; must be called on the event loop that will use it.
+
+    Args:
+        connections: how many may be open, or None.
+        ssl_context: a checked context, or None for the default.
+        borrowed: a caller's session: its connections are used, and not closed. Its cookies,
+            headers, redirects and timeouts are not: they would change what is sent.
+        networks: those that may be connected to, judged by the very address, or None for all.
+    """
+    traces = [_deadline_trace()]
+    if borrowed is not None:
+        if borrowed.connector is None:
+            raise ConfigurationError("The aiohttp session that was passed in is closed.")
+        connector, owner = borrowed.connector, False
+        traces += borrowed.trace_configs
+    else:
+        connector, owner = _connector(connections, ssl_context, networks), True
+    return aiohttp.ClientSession(
+        connector=connector,
+        connector_owner=owner,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,  # aiohttp would also read ~/.netrc and send what it finds there
+        trace_configs=traces,
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        auto_decompress=True,
+    )
+
+
+def _connector(
+    connections: int | None,
+    ssl_context: ssl.SSLContext | None,
+    networks: frozenset[Network] | None,
+) -> aiohttp.TCPConnector:
+    def checked_socket(info: Any) -> socket:
+        family, kind, protocol, _, address = info
+        if networks is not None and network_of(address[0]) not in networks:
+            raise AddressRefusedError
+        return socket(family, kind, protocol)
+
+    return aiohttp.TCPConnector(
+        limit=connections or 0,
+        keepalive_timeout=_KEEP_ALIVE,
+        ssl=ssl_context or _default_ssl_context(),
+        socket_factory=checked_socket,
+    )
+
+
+def request_ssl(
+    ssl_context: ssl.SSLContext | None, borrowed: aiohttp.ClientSession | None
+) -> ssl.SSLContext | bool:
+    """Returns what to pass as `ssl` with each request, so that TLS is verified in any case."""
+    if ssl_context is not None:
+        return ssl_context
+    if borrowed is None:
+        return True
+    # A borrowed connector may have been made with ssl=False; what it has is not public.
+    own = getattr(borrowed.connector, "_ssl", None)
+    return _default_ssl_context() if not isinstance(own, ssl.SSLContext) else _checked(own)
+
+
+def _checked(context: ssl.SSLContext) -> ssl.SSLContext:
+    check_ssl_context(context)
+    return context
+
+
+def _deadline_trace() -> aiohttp.TraceConfig:
+    """Tells the deadlines when a request leaves the pool's queue, and when it has a connection."""
+
+    async def connecting(_: Any, context: SimpleNamespace, __: Any) -> None:
+        _deadlines(context, Deadlines.connecting)
+
+    async def connected(_: Any, context: SimpleNamespace, __: Any) -> None:
+        _deadlines(context, Deadlines.connected)
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_start.append(connecting)
+    trace.on_connection_create_end.append(connected)
+    trace.on_connection_reuseconn.append(connected)
+    return trace
+
+
+def _deadlines(context: SimpleNamespace, step: Callable[[Deadlines], None]) -> None:
+    deadlines = context.trace_request_ctx
+    if isinstance(deadlines, Deadlines):
+        step(deadlines)
+
+
+def proxy_for(url: str, given: Secret | None) -> str | None:
+    """Returns the proxy to use for `url`: the one given, or the environment's.
+
+    An empty one means none. As with other clients, what is on this machine is never proxied.
+
+    Raises:
+        ConfigurationError: the environment names a proxy that is not http:// or https://.
+    """
+    if given is not None:
+        return given.reveal() or None
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if is_local(host) or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    found = urllib.request.getproxies()
+    proxy = found.get(parts.scheme) or found.get("all")
+    if proxy and urlsplit(proxy).scheme not in {"http", "https"}:
+        raise ConfigurationError(
+            f"The environment names a {urlsplit(proxy).scheme}:// proxy; only http:// and https:// "
+            'proxies can be used. Pass proxy="" to use none.'
+        )
+    return proxy or None
