@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,7 +16,7 @@ for _name in list(os.environ):
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """aiohttp runs on asyncio only."""
+    """Runs every asynchronous test on asyncio, the only one that aiohttp knows."""
     return "asyncio"
 
 
@@ -38,8 +37,8 @@ def png(size: int = 0, *, width: int = 8, height: int = 8, shade: int = 128) -> 
 
 
 @pytest.fixture
-def photo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def photo(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The path of a small real PNG."""
     path = tmp_path_factory.mktemp("photo") / "cat.png"
     path.write_bytes(png(1000))
-    yield str(path)
+    return str(path)

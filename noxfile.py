@@ -1,0 +1,151 @@
+"""Everything that is run on this project: `nox --list`."""
+
+from __future__ import annotations
+
+import html
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = ["lint", "types", "layers", "tests", "coverage"]
+
+ROOT = Path(__file__).parent
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+WHEELS = ROOT / ".nox" / "wheel"
+# What changes between versions of Python is tested on each; what takes long is tested once, in the
+# coverage session.
+SHORT = ["-m", "not slow"]
+
+
+def group(name: str) -> list[str]:
+    return nox.project.dependency_groups(PYPROJECT, name)
+
+
+def install_wheel(session: nox.Session, *extras: str) -> None:
+    """Installs the built wheel, never the checkout: what is tested is what is shipped."""
+    shutil.rmtree(WHEELS, ignore_errors=True)
+    session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(WHEELS), ".")
+    (wheel,) = WHEELS.glob("*.whl")
+    wanted = f"{wheel}[{','.join(extras)}]" if extras else str(wheel)
+    session.install(wanted)
+
+
+def run_pytest(session: nox.Session, *options: str) -> None:
+    # From an empty directory, so that no process that a test starts imports the checkout.
+    session.chdir(session.create_tmp())
+    session.run(
+        "pytest",
+        "-n",
+        "2",
+        f"--rootdir={ROOT}",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        *options,
+        *(session.posargs or [str(ROOT / "tests")]),
+    )
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests against the built wheel, on every Python there is."""
+    install_wheel(session, "cli", "emulator")
+    session.install(*group("tests"))
+    run_pytest(session, *SHORT)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run all tests once, the long ones too, and ask for 95 % of all branches."""
+    install_wheel(session, "cli", "emulator")
+    session.install(*group("tests"))
+    run_pytest(
+        session,
+        "--cov",
+        f"--cov-config={ROOT / 'pyproject.toml'}",
+        "--cov-report=term",
+    )
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types with mypy and pyright, and that the public ones are complete."""
+    session.install("-e", ".[cli,emulator]", *group("types"))
+    session.run("mypy")
+    session.run("pyright", f"--pythonpath={session.virtualenv.location}/bin/python")
+    session.run("pyright", "--verifytypes", "chainhub_async", "--ignoreexternal")
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """Check that imports go down only."""
+    session.install("-e", ".[cli]", *group("layers"))
+    session.run("lint-imports")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure side by side with other clients; `-- --full` for the long run."""
+    install_wheel(session)
+    session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+PHOTOS = {
+    "chelsea.png": "a pine forest at dawn",
+    "coffee.png": "a marble table in the sun",
+    "rocket.jpg": "a pink sky over the sea",
+    "astronaut.png": "a field of lavender",
+}
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Replace the background of real photographs on the emulator, and show them side by side."""
+    session.install(".[cli,emulator]")
+    # Free photographs; without its dependencies the package is only a source of files.
+    session.install("--no-deps", "--only-binary", ":all:", "scikit-image")
+    where = "import importlib.util as u; print(u.find_spec('skimage').submodule_search_locations[0])"
+    package = session.run("python", "-c", where, silent=True) or ""
+    out = ROOT / "demo"
+    shutil.rmtree(out, ignore_errors=True)
+    (out / "before").mkdir(parents=True)
+    for name, prompt in PHOTOS.items():
+        photo = out / "before" / name
+        shutil.copy(Path(package.strip()) / "data" / name, photo)
+        session.run(
+            *("chainhub", "replace-background", str(photo), "--prompt", prompt),
+            *("--emulator", "--output", str(out / "after")),
+        )
+    page = out / "index.html"
+    page.write_text(side_by_side(out), encoding="utf-8")
+    print(f"\nBefore and after: {out}\nSide by side:     {page.as_uri()}")
+
+
+def side_by_side(out: Path) -> str:
+    rows = ""
+    for name, prompt in PHOTOS.items():
+        (after,) = (out / "after").glob(f"{Path(name).stem}*")
+        pictures = "".join(
+            f'<img src="{html.escape(f"{folder}/{file}")}">'
+            for folder, file in (("before", name), ("after", after.name))
+        )
+        rows += f"<figure>{pictures}<figcaption>{html.escape(prompt)}</figcaption></figure>\n"
+    return (
+        '<!doctype html><meta charset="utf-8"><title>Before and after</title>\n'
+        "<style>body{font:16px sans-serif;margin:2em auto;max-width:60em}"
+        "figure{margin:0 0 2em}img{width:49%;margin-right:1%;vertical-align:top}</style>\n"
+        "<h1>Before and after</h1>\n<p>Made by the emulator on this machine, not by the gateway:"
+        " a simple composite that shows the way of a photograph.</p>\n" + rows
+    )
