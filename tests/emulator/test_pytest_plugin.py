@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import anyio
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from chainhub_async import AsyncChainHub, ChainHub
     from chainhub_async.testing import Emulator
 
-HAS_PYTEST_ASYNCIO = find_spec("pytest_asyncio") is not None
 PHOTO = flat_png((4, 4), "a whole image, unlike those of the other tests")
 
 
@@ -75,25 +73,15 @@ def test_unused(async_chainhub):
 """
 
 
-@pytest.mark.parametrize(
-    "marker",
-    [
-        "anyio",
-        pytest.param(
-            "asyncio",
-            marks=pytest.mark.skipif(
-                not HAS_PYTEST_ASYNCIO, reason="pytest-asyncio is not installed"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("marker", ["anyio", "asyncio"])
 def test_nothing_is_left_open(tmp_path: Path, marker: str) -> None:
     """Whatever runs the coroutine, the client is closed on its loop: no warning is emitted."""
     backend = "import pytest\n@pytest.fixture\ndef anyio_backend(): return 'asyncio'\n"
     (tmp_path / "conftest.py").write_text(backend)
-    # Without it that plugin warns in every run, whichever plugin runs the tests.
-    scope = "asyncio_default_fixture_loop_scope = function\n" if HAS_PYTEST_ASYNCIO else ""
-    (tmp_path / "pytest.ini").write_text(f"[pytest]\n{scope}")
+    # Without it pytest-asyncio warns in every run, whichever plugin runs the tests.
+    (tmp_path / "pytest.ini").write_text(
+        "[pytest]\nasyncio_default_fixture_loop_scope = function\n"
+    )
     (tmp_path / "test_inner.py").write_text(INNER.replace("MARK", marker))
     run = subprocess.run(
         [sys.executable, "-X", "dev", "-m", "pytest", "-q", "-W", "error", tmp_path],
