@@ -102,6 +102,14 @@ def bench(session: nox.Session) -> None:
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Show what each fault costs, this client and others side by side."""
+    install_wheel(session)
+    session.install(*group("faults"))
+    session.run("python", "benchmarks/faults.py", *session.posargs)
+
+
 PHOTOS = {
     "chelsea.png": "a pine forest at dawn",
     "coffee.png": "a marble table in the sun",

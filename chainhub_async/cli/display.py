@@ -1,0 +1,86 @@
+"""How the work is shown on standard error while it goes on: not at all, or by plain lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import TracebackType
+
+from chainhub_async.cli import output
+from chainhub_async.cli.follower import Stage
+from chainhub_async.cli.photos import Photo
+
+
+class Display:
+    """Shows nothing. Entered before the first photo, left after the last."""
+
+    def __enter__(self) -> Display:  # noqa: PYI034 - no Self before 3.11
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def begin(self, photo: Photo) -> None:
+        """A photo is begun."""
+
+    def advance(self, photo: Photo, stage: Stage, done: int, total: int | None) -> None:
+        """A photo is at this stage, with so many of its bytes done."""
+
+    def note(self, photo: Photo, text: str) -> None:
+        """A photo is delayed, for this reason."""
+
+    def end(self, photo: Photo) -> None:
+        """A photo has ended, well or not."""
+
+    def close(self) -> None:
+        """Nothing moves any more; may be called twice."""
+
+    @contextmanager
+    def aside(self) -> Generator[None, None, None]:
+        """Steps aside while lines are written."""
+        yield
+
+
+class PlainDisplay(Display):
+    """Writes a line whenever a photo comes to another stage."""
+
+    def __init__(self) -> None:
+        self._stderr = output.stderr()
+        self._stages: dict[int, Stage] = {}
+
+    def advance(self, photo: Photo, stage: Stage, done: int, total: int | None) -> None:
+        """Writes a line if the stage is a new one."""
+        del done
+        # That a photo waits for its turn is no news where nothing moves.
+        if stage is Stage.QUEUED or self._stages.get(photo.number) is stage:
+            return
+        self._stages[photo.number] = stage
+        size = f" {total:,} bytes" if total and stage is not Stage.WAIT else ""
+        self._stderr.line(f"{photo.shown}: {stage.value}{size}")
+
+    def note(self, photo: Photo, text: str) -> None:
+        """Writes the reason."""
+        self._stderr.line(f"{photo.shown}: {text}")
+
+    def end(self, photo: Photo) -> None:
+        """Forgets the photo."""
+        self._stages.pop(photo.number, None)
+
+
+def display_for(photos: int, *, quiet: bool) -> Display:
+    """Returns the display that suits standard error."""
+    if quiet:
+        return Display()
+    # A terminal that cannot move its cursor gets lines, as a file does.
+    if not output.is_terminal(sys.stderr) or os.environ.get("TERM") in {"dumb", "unknown"}:
+        return PlainDisplay()
+    from chainhub_async.cli.bars import BarDisplay  # noqa: PLC0415 - loads rich
+
+    return BarDisplay(photos)

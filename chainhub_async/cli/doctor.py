@@ -1,0 +1,49 @@
+"""`chainhub doctor`: finds out, without spending anything, why calls fail."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from chainhub_async.cli import exits
+
+if TYPE_CHECKING:
+    from chainhub_async.cli.examination import Findings
+
+
+@click.command("doctor")
+@click.option(
+    "--base-url", metavar="URL", help="The gateway; by default that of CHAINHUB_BASE_URL."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_context
+def command(context: click.Context, /, base_url: str | None, *, as_json: bool) -> None:
+    """Check the way to the gateway, and the key, without spending anything.
+
+    Asks for the list of models, which is free. Ends with code 0 if the gateway accepted the key,
+    and with 1 if something failed or could not be found out.
+    """
+    import anyio  # noqa: PLC0415 - with the client it takes longer to load than --help may last
+
+    from chainhub_async.cli.examination import examine  # noqa: PLC0415
+
+    findings = anyio.run(examine, base_url)
+    _show(findings, as_json=as_json)
+    context.exit(exits.SAVED if findings.healthy else exits.FAILED)
+
+
+def _show(findings: Findings, *, as_json: bool) -> None:
+    import json  # noqa: PLC0415 - only here
+
+    from chainhub_async.cli import output  # noqa: PLC0415 - see above
+
+    stdout = output.stdout()
+    if as_json:
+        stdout.line(json.dumps(findings.as_dict()))
+        return
+    for check in findings.checks:
+        detail = f": {check.detail}" if check.detail else ""
+        stdout.line(f"{check.state:<8}{check.name}{detail}")
+        if check.advice:
+            stdout.line(f"        -> {check.advice}")

@@ -1,0 +1,69 @@
+"""Signals that end the command: the first one cancels and lets clean-up happen."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+import attrs
+from anyio.lowlevel import current_token
+
+# SIGHUP, which Windows does not have, is what a closed terminal window sends.
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+@attrs.define
+class Interruption:
+    """Whether the block was interrupted.
+
+    Attributes:
+        number: the signal's number, or None.
+    """
+
+    number: int | None = None
+
+
+@contextmanager
+def interruptible(on_first: Callable[[], object]) -> Generator[Interruption, None, None]:
+    """Cancels the block, on the first signal, and waits for it; Ctrl-C once more ends the process.
+
+    To be entered on an event loop in the main thread. Signals that the process was started to
+    ignore, as by `nohup`, stay ignored.
+
+    Args:
+        on_first: called on the event loop at the first signal.
+    """
+    interruption = Interruption()
+    scope = anyio.CancelScope()
+    loop: Any = current_token().native_token
+
+    def stop(number: int) -> None:
+        if interruption.number is None:
+            interruption.number = number
+            on_first()
+            scope.cancel()
+
+    def handle(number: int, _: object) -> None:
+        # Only SIGINT: wrappers and closing terminals send the others twice within a moment.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        loop.call_soon_threadsafe(stop, number)
+
+    before = {number: signal.signal(number, handle) for number in _heeded()}
+    try:
+        with scope:
+            yield interruption
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _heeded() -> list[signal.Signals]:
+    known = [getattr(signal, name, None) for name in _SIGNALS]
+    return [
+        number
+        for number in known
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN
+    ]

@@ -1,0 +1,60 @@
+"""Options whose text means something: palettes, extra fields, lists of known values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+import click
+
+from chainhub_async.errors import InvalidOptionError
+from chainhub_async.models import ColorMember, ColorPalette
+
+
+def known(what: str, values: type[Enum]) -> str:
+    """Returns the help of an option that knows some values and takes any."""
+    return (
+        f"{what} Known: {', '.join(str(value) for value in values)}; other text is sent as given."
+    )
+
+
+def palette(_: click.Context, __: click.Parameter, text: str | None) -> ColorPalette | None:
+    """Reads `EMBER`, or `#f80:0.6,#112233`.
+
+    Raises:
+        click.BadParameter: it is neither.
+    """
+    if text is None:
+        return None
+    try:
+        if not text.startswith("#"):
+            return ColorPalette(name=text)
+        return ColorPalette(members=[_member(part) for part in text.split(",")])
+    except InvalidOptionError as problem:
+        raise click.BadParameter(problem.message) from None
+
+
+def _member(text: str) -> ColorMember:
+    colour, colon, weight = text.strip().partition(":")
+    try:
+        return ColorMember(colour, color_weight=float(weight) if colon else None)
+    except ValueError as problem:
+        if isinstance(problem, InvalidOptionError):
+            raise
+        raise click.BadParameter(f"{weight!r} is no weight; write #RRGGBB:0.5.") from None
+
+
+def extra(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -> dict[str, Any] | None:
+    """Reads `NAME=VALUE`, any number of times; a name given again is a field sent again.
+
+    Raises:
+        click.BadParameter: one of them has no `=`.
+    """
+    fields: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{pair!r} is not of the form NAME=VALUE.")
+        fields.setdefault(name, []).append(value)
+    return fields or None

@@ -1,0 +1,130 @@
+"""What came of one photo: a value, the JSON object made of it, and its exit code."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from chainhub_async.cli import exits
+from chainhub_async.cli.follower import worst
+from chainhub_async.cli.photos import Photo
+from chainhub_async.errors import (
+    AuthenticationError,
+    Billed,
+    ChainHubError,
+    ConfigurationError,
+    InsufficientBalanceError,
+    InvalidRequestError,
+    PermissionDeniedError,
+)
+from chainhub_async.models import GeneratedImage, ReplaceBackgroundResult
+
+ACCOUNT_ERRORS = (AuthenticationError, InsufficientBalanceError, PermissionDeniedError)
+# A reply that is paid for and cannot be read may still hold the result's address.
+_KEPT_BODY = 64 * 1024
+
+
+class State(Enum):
+    """How a photo ended. The values are those of `--json`."""
+
+    SAVED = "saved"
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
+    WITHHELD = "withheld"
+    CANCELLED = "cancelled"
+    NOT_STARTED = "not_started"
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """How one photo ended.
+
+    Attributes:
+        photo: the photo.
+        state: in one word.
+        billed: whether money may have been spent.
+        result: what the gateway answered, if it did.
+        saved: the files that stand complete.
+        unsaved: the images that are paid for, have an address, and are not on the disk.
+        error: why it is not saved.
+    """
+
+    photo: Photo
+    state: State
+    billed: Billed = Billed.NO
+    result: ReplaceBackgroundResult | None = None
+    saved: tuple[Path, ...] = ()
+    unsaved: tuple[GeneratedImage, ...] = ()
+    error: ChainHubError | None = None
+
+    @property
+    def withheld(self) -> int:
+        """How many images were withheld as unsafe."""
+        images = self.result.images if self.result is not None else ()
+        return sum(image.url is None for image in images)
+
+    @property
+    def owed(self) -> bool:
+        """Whether something is or may be paid for that is not saved."""
+        complete = self.state is State.SAVED and not self.withheld
+        return self.billed is not Billed.NO and not complete
+
+    @property
+    def exit_code(self) -> int:
+        """What this photo alone would end the command with."""
+        if self.owed:
+            return exits.BILLED
+        if self.state is State.SAVED:
+            return exits.SAVED
+        if isinstance(self.error, ACCOUNT_ERRORS):
+            return exits.ACCOUNT
+        if isinstance(self.error, ConfigurationError):
+            return exits.NOT_SET_UP
+        return exits.USAGE if isinstance(self.error, InvalidRequestError) else exits.FAILED
+
+    def as_json(self) -> str:
+        """Returns the line of `--json`: ASCII, so that no terminal is driven by what it holds."""
+        result = self.result
+        return json.dumps({
+            "photo": self.photo.name,
+            "state": self.state.value,
+            "billed": self.billed.value,
+            "saved": [str(path) for path in self.saved],
+            "request_id": self._request_id,
+            "images": [_image(image) for image in result.images] if result else [],
+            "error": None if self.error is None else _error(self.error, self.billed),
+            "task": attrs.asdict(result.task) if result and result.task else None,
+        })  # fmt: skip
+
+    @property
+    def _request_id(self) -> str | None:
+        told = self.result.request_id if self.result else None
+        return told or (self.error.request_id if self.error else None)
+
+
+def billed_by(error: ChainHubError) -> Billed:
+    """Returns the gravest of an error's own word and that of its attempts."""
+    return worst(error.billed, *(attempt.billed for attempt in error.attempts))
+
+
+def _image(image: GeneratedImage) -> dict[str, Any]:
+    expires = image.expires_at
+    return {**attrs.asdict(image), "expires_at": expires.isoformat() if expires else None}
+
+
+def _error(error: ChainHubError, billed: Billed) -> dict[str, Any]:
+    body = getattr(error, "body", b"")
+    return {
+        "type": type(error).__name__,
+        "message": error.message,
+        "billed": billed.value,
+        "status": error.status,
+        "code": error.code,
+        "request_id": error.request_id,
+        "attempts": len(error.attempts),
+        "body": body[:_KEPT_BODY].decode("utf-8", "backslashreplace") if body else None,
+    }

@@ -1,0 +1,65 @@
+"""Writing to the standard streams, either of which may end before the work does."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from typing import TextIO
+
+import click
+
+
+class Lines:
+    """One of the standard streams, by lines, each at once.
+
+    What is not shown must not cost what is paid for: once the reader has gone away, lines are
+    dropped and the work goes on.
+
+    Args:
+        stream: the stream; None, as when it was closed before the process began, drops all lines.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def line(self, text: str | bytes) -> None:
+        """Writes a line: text with whatever the stream's encoding lacks escaped, or bytes."""
+        if self._stream is None:
+            return
+        try:
+            click.echo(self._encodable(text, self._stream), file=self._stream)
+            self._stream.flush()
+        except OSError:
+            _silence(self._stream)
+            self._stream = None
+
+    @staticmethod
+    def _encodable(text: str | bytes, stream: TextIO) -> str | bytes:
+        if isinstance(text, bytes):
+            return text
+        encoding = stream.encoding or "utf-8"
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _silence(stream: TextIO) -> None:
+    # Otherwise the interpreter tries to flush what is left, fails, and says so.
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def stdout() -> Lines:
+    """Returns standard output as it is now."""
+    return Lines(sys.stdout)
+
+
+def stderr() -> Lines:
+    """Returns standard error as it is now."""
+    return Lines(sys.stderr)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tells whether a stream is a terminal; a closed one is not."""
+    return stream is not None and stream.isatty()

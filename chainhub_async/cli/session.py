@@ -1,0 +1,88 @@
+"""One run from start to end: client or emulator, display, signals, exit code."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+
+import attrs
+
+from chainhub_async.cli import exits, output
+from chainhub_async.cli.desk import Desk
+from chainhub_async.cli.display import display_for
+from chainhub_async.cli.interrupts import interruptible
+from chainhub_async.cli.photos import Photo
+from chainhub_async.cli.run import Order, Run
+from chainhub_async.client import AsyncChainHub
+from chainhub_async.config import Limits, Timeout
+from chainhub_async.transport.retry import RetryPolicy
+
+
+@attrs.frozen(kw_only=True)
+class Session:
+    """How to work on the photos.
+
+    Attributes:
+        order: what is done with each.
+        base_url: the gateway's address, or None for the environment's.
+        emulated: use an emulator of our own instead of the gateway.
+        timeout: deadlines of each call.
+        in_flight: images being made at the same time.
+        as_json: see `Desk`.
+        quiet: say nothing unless something is wrong.
+    """
+
+    order: Order
+    base_url: str | None = None
+    emulated: bool = False
+    timeout: Timeout
+    in_flight: int
+    as_json: bool = False
+    quiet: bool = False
+
+    async def work(self, photos: Sequence[Photo]) -> int:
+        """Works on the photos and returns the exit code.
+
+        Raises:
+            ConfigurationError: the client cannot be built; nothing was sent.
+        """
+        display = display_for(len(photos), quiet=self.quiet)
+        desk = Desk(display, as_json=self.as_json)
+        with interruptible(desk.interrupt) as interruption:
+            async with self._hub() as (hub, order):
+                run = Run(hub=hub, order=order, display=display, report=desk.take)
+                with display:
+                    await run.all(photos, self._workers())
+        desk.finish(quiet=self.quiet)
+        if interruption.number is not None:
+            return exits.of_signal(interruption.number)
+        return desk.exit_code
+
+    def _workers(self) -> int:
+        # More could only wait for each other: each takes a place for every image it makes.
+        images: int = self.order.options.get("num_images", 1)
+        return max(1, self.in_flight // images)
+
+    @asynccontextmanager
+    async def _hub(self) -> AsyncGenerator[tuple[AsyncChainHub, Order], None]:
+        build = partial(
+            AsyncChainHub,
+            timeout=self.timeout,
+            retry=RetryPolicy(resend_uncertain=self.order.resend_uncertain),
+            limits=Limits(in_flight=self.in_flight),
+        )
+        if not self.emulated:
+            async with build(base_url=self.base_url) as hub:
+                yield hub, self.order
+            return
+        from chainhub_async.testing import Emulator  # noqa: PLC0415 - aiohttp's server part
+
+        async with Emulator() as emulator:
+            output.stderr().line(
+                f"Emulator at {emulator.base_url}: results are made on this machine, not by the "
+                "gateway; nothing is billed."
+            )
+            path = self.order.task_path or emulator.task_path
+            async with build(emulator.api_key, base_url=emulator.base_url, proxy="") as hub:
+                yield hub, attrs.evolve(self.order, task_path=path)

@@ -1,0 +1,114 @@
+"""Outcomes in sentences. What a server sent is shown on one line, control characters escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chainhub_async.cli.outcome import Outcome, State
+from chainhub_async.errors import Billed, ChainHubError, printable
+from chainhub_async.models import GeneratedImage, Task
+
+# Names in a sentence; the others are counted.
+_MOST_NAMES = 5
+_LONGEST_URL = 4000
+
+
+def sentences(outcome: Outcome) -> list[str]:
+    """Returns what there is to say about a photo besides its saved files; often nothing."""
+    said = [_happened(outcome), *map(_where, outcome.unsaved)]
+    name = outcome.photo.shown
+    return [f"{name}: {sentence}" for sentence in said if sentence]
+
+
+def _happened(outcome: Outcome) -> str:
+    match outcome.state:
+        case State.NOT_STARTED:
+            return "not started."
+        case State.CANCELLED:
+            return f"broken off{_task(outcome)}. {_billed(outcome)}"
+        case State.UNFINISHED:
+            words = f" {outcome.error.message}" if outcome.error else ""
+            return (
+                f"accepted, paid for, and not finished{_task(outcome)}.{words} Keep its id: "
+                "hub.wait(Task(task_id=...), path=...) asks for it; results live 24 hours."
+            )
+        case State.WITHHELD | State.SAVED:
+            return _withheld(outcome)
+        case State.FAILED:
+            said = [] if outcome.error is None else [_failure(outcome.error)]
+            return " ".join([*said, _billed(outcome)])
+
+
+def _failure(error: ChainHubError) -> str:
+    identity = f" (request id {printable(error.request_id, 200)})" if error.request_id else ""
+    body: bytes = getattr(error, "body", b"") if error.billed is not Billed.NO else b""
+    kept = f" The answer began: {printable(body.decode('utf-8', 'replace'), 1000)}" if body else ""
+    return f"{error.message}{identity}{kept}"
+
+
+def _billed(outcome: Outcome) -> str:
+    return {
+        Billed.NO: "It was not billed.",
+        Billed.MAYBE: "It may have been billed.",
+        Billed.YES: "It is paid for.",
+    }[outcome.billed]
+
+
+def _task(outcome: Outcome) -> str:
+    task: Task | None = outcome.result.task if outcome.result else None
+    if task is None:
+        return ""
+    return f": task {printable(task.task_id, 200)}, {printable(task.task_status, 50)!r}"
+
+
+def _withheld(outcome: Outcome) -> str:
+    if not outcome.withheld:
+        return ""
+    images = "1 image was" if outcome.withheld == 1 else f"{outcome.withheld} images were"
+    return f"{images} withheld as unsafe by the gateway, and billed all the same."
+
+
+def _where(image: GeneratedImage) -> str:
+    until = f"until {image.expires_at:%Y-%m-%d %H:%M %Z}" if image.expires_at else "for 24 hours"
+    return f"not saved; downloading it is free, {until}, from {printable(image.url, _LONGEST_URL)}"
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """Returns one sentence about a run of several photos."""
+    counts = [
+        (_count(outcomes, State.SAVED), "saved"),
+        (_count(outcomes, State.FAILED), "failed"),
+        (_count(outcomes, State.UNFINISHED), "not finished"),
+        (_count(outcomes, State.WITHHELD), "withheld"),
+        (_count(outcomes, State.NOT_STARTED), "not started"),
+    ]
+    said = ", ".join(f"{number} {word}" for number, word in counts if number)
+    return f"{_photos(len(outcomes))}: {said}."
+
+
+def interrupted(outcomes: Sequence[Outcome]) -> str:
+    """Returns the one sentence left behind by an interruption."""
+    owed = sorted((each for each in outcomes if each.owed), key=lambda each: each.photo.number)
+    not_started = _count(outcomes, State.NOT_STARTED)
+    said = [f"{_count(outcomes, State.SAVED)} of {_photos(len(outcomes))} saved"]
+    if owed:
+        said.append(f"billed, or maybe billed, and not saved: {_names(owed)}")
+    else:
+        said.append("nothing else was billed")
+    if not_started:
+        said.append(f"{not_started} not started")
+    return f"Interrupted: {'; '.join(said)}."
+
+
+def _count(outcomes: Sequence[Outcome], state: State) -> int:
+    return sum(outcome.state is state for outcome in outcomes)
+
+
+def _names(outcomes: Sequence[Outcome]) -> str:
+    shown = [outcome.photo.shown for outcome in outcomes[:_MOST_NAMES]]
+    more = len(outcomes) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _photos(number: int) -> str:
+    return "1 photo" if number == 1 else f"{number} photos"
