@@ -14,6 +14,8 @@ HEAD_SIZE = 16
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _STEP = 256 * 1024
+# Cameras write a few hundred at most; a file made of markers alone would take seconds to walk.
+_MOST_SEGMENTS = 50_000
 
 
 def media_type(head: bytes) -> str | None:
@@ -82,10 +84,10 @@ def _jpeg_scan_start(file: BinaryIO, start: int, size: int) -> int | None:
     # ITU T.81 B.1.1: segments of marker and length lead to SOS (FFDA). A thumbnail inside one of
     # them has an end mark of its own, which is why they are stepped over.
     at = 2
-    while at + 4 <= size:
+    for _ in range(_MOST_SEGMENTS):
         file.seek(start + at)
-        header = file.read(4)
-        if header[0] != 0xFF:
+        header = file.read(min(4, max(size - at, 0)))
+        if len(header) < 4 or header[0] != 0xFF:
             return None
         if header[1] == 0xFF or header[1] == 0x01 or 0xD0 <= header[1] <= 0xD7:
             at += 1 if header[1] == 0xFF else 2  # a fill byte, or a marker without length

@@ -6,9 +6,11 @@ import inspect
 import io
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import anyio
 import anyio.to_thread
 import attrs
 
@@ -17,6 +19,10 @@ from chainhub_async.errors import InvalidImageError, printable
 
 # API description: "maximum size 10 megabytes". Read as 10 MiB; below that the server decides.
 IMAGE_LIMIT = 10 * 1024 * 1024
+
+_IN_MEMORY = "The image in memory"
+# Characters of a path in a message: whoever gives an image as base64 text is not shown all of it.
+_SHOWN = 200
 
 
 @attrs.frozen
@@ -59,6 +65,15 @@ class ImageSource:
     offset: int = 0
     stamp: FileStamp | None = attrs.field(default=None, repr=False)
 
+    def __attrs_post_init__(self) -> None:
+        on_disk = self.path is not None and self.stamp is not None
+        in_memory = self.data is not None and len(self.data) == self.size
+        if self.media_type not in formats.SUFFIXES or on_disk is in_memory:
+            raise InvalidImageError(
+                "This ImageSource does not describe an image; build it with ImageSource.of, "
+                "from_path or from_bytes."
+            )
+
     @property
     def name(self) -> str:
         """The file name sent: neutral and ASCII, never the local one."""
@@ -71,9 +86,8 @@ class ImageSource:
         Raises:
             InvalidImageError: it is empty, too large, cut, or not JPEG, PNG or WebP.
         """
-        # A copy of what can change: what was measured is what is sent.
-        fixed = data if isinstance(data, bytes) else memoryview(data).tobytes()
-        kind = _check("The image in memory", io.BytesIO(fixed), 0, len(fixed))
+        fixed = _fixed(data)
+        kind = _check(_IN_MEMORY, io.BytesIO(fixed), 0, len(fixed))
         return cls(media_type=kind, size=len(fixed), data=fixed)
 
     @classmethod
@@ -84,7 +98,7 @@ class ImageSource:
             InvalidImageError: it is missing, unreadable, not a regular file, empty, too large,
                 cut, or not JPEG, PNG or WebP.
         """
-        return _measure_file(_path(path), 0, None)
+        return _measure_file(path, 0, None)
 
     @classmethod
     async def of(cls, image: Any) -> ImageSource:
@@ -93,7 +107,8 @@ class ImageSource:
         Args:
             image: a path (`str` or `os.PathLike`), `bytes`, `bytearray`, `memoryview`, a binary
                 file object (plain or asynchronous), or an `ImageSource`. A file object is read
-                from its current position, is left there if it can seek, and is never closed.
+                from its current position, is left there if it can seek, and is never closed. Calls
+                at the same time may share a `BytesIO` or a plain file, not other file objects.
 
         Raises:
             InvalidImageError: see `from_path` and `from_bytes`.
@@ -101,12 +116,9 @@ class ImageSource:
         if isinstance(image, ImageSource):
             return image
         if isinstance(image, bytes | bytearray | memoryview):
-            return cls.from_bytes(image)
+            return await anyio.to_thread.run_sync(cls.from_bytes, _fixed(image))
         if isinstance(image, str | os.PathLike):
-            return await anyio.to_thread.run_sync(_measure_file, _path(image), 0, None)
-        if isinstance(image, io.BytesIO):
-            # Looked at in one step, so that calls that share it do not move it under each other.
-            return cls.from_bytes(image.getvalue()[image.tell() :])
+            return await anyio.to_thread.run_sync(cls.from_path, image)
         if callable(getattr(image, "read", None)):
             return await _from_file_object(image)
         raise InvalidImageError(
@@ -115,47 +127,57 @@ class ImageSource:
         )
 
 
-def _path(path: str | bytes | os.PathLike[Any]) -> Path:
-    return Path(os.fsdecode(path))
-
-
-def _measure_file(path: Path, offset: int, expected: FileStamp | None) -> ImageSource:
-    name = str(path)
-    shown = f"The image {printable(name)!r}"
+def _fixed(data: bytes | bytearray | memoryview) -> bytes:
+    """Returns a copy of what can change: what was measured is what is sent."""
     try:
+        view = memoryview(data)
+    except ValueError as problem:  # it is a view that was released
+        raise InvalidImageError(f"{_IN_MEMORY} cannot be read: {problem}.") from None
+    _check_size(_IN_MEMORY, view.nbytes, 0)
+    return data if type(data) is bytes else view.tobytes()
+
+
+def open_regular(path: str, flags: int) -> int:
+    """Opens like `os.open`, but a pipe put in a file's place does not block."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _measure_file(
+    given: str | bytes | os.PathLike[Any], offset: int, expected: FileStamp | None
+) -> ImageSource:
+    shown, name = "The image's path", ""
+    try:
+        name = os.fsdecode(given)
+        if not name:
+            raise InvalidImageError(f"{shown} is empty.")
+        path, shown = Path(name), f"The image {printable(name, _SHOWN)!r}"
         _refuse_special(shown, path.stat())
-        with path.open("rb") as file:
+        with open(name, "rb", opener=open_regular) as file:
             stamp = FileStamp.of(file)
             if expected is not None and stamp != expected:
                 raise InvalidImageError(f"{shown} is no longer the file that was opened.")
             size = stamp.size - offset
             kind = _check(shown, file, offset, size)
     except FileNotFoundError:
-        hint = " Download it first: only local images can be sent." if "://" in name else ""
+        hint = " Only local files can be sent, no addresses." if "://" in name else ""
         raise InvalidImageError(f"{shown} does not exist.{hint}") from None
-    except (OSError, ValueError) as problem:
-        if isinstance(problem, InvalidImageError):
-            raise
+    except InvalidImageError:
+        raise
+    except Exception as problem:
         reason = getattr(problem, "strerror", None) or str(problem)
         raise InvalidImageError(f"{shown} cannot be read: {reason}.") from None
-    return ImageSource(
-        media_type=kind,
-        size=size,
-        path=path.absolute(),
-        offset=offset,
-        stamp=stamp,
-    )
+    path = path.absolute()
+    return ImageSource(media_type=kind, size=size, path=path, offset=offset, stamp=stamp)
 
 
 def _refuse_special(shown: str, info: os.stat_result) -> None:
-    if stat.S_ISREG(info.st_mode):
-        return
     kinds = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-    kind = kinds.get(stat.S_IFMT(info.st_mode), "a device")
-    raise InvalidImageError(f"{shown} is {kind}; a regular file is expected.")
+    if not stat.S_ISREG(info.st_mode):
+        kind = kinds.get(stat.S_IFMT(info.st_mode), "a device")
+        raise InvalidImageError(f"{shown} is {kind}; a regular file is expected.")
 
 
-def _check(shown: str, file: BinaryIO, start: int, size: int) -> str:
+def _check_size(shown: str, size: int, start: int) -> None:
     if size <= 0:
         at = f" from position {start} on: seek to where the image starts" if start else ""
         raise InvalidImageError(f"{shown} is empty{at}.")
@@ -163,6 +185,10 @@ def _check(shown: str, file: BinaryIO, start: int, size: int) -> str:
         raise InvalidImageError(
             f"{shown} has {size:,} bytes; at most {IMAGE_LIMIT:,} (10 MiB) are allowed."
         )
+
+
+def _check(shown: str, file: BinaryIO, start: int, size: int) -> str:
+    _check_size(shown, size, start)
     file.seek(start)
     kind = formats.media_type(file.read(formats.HEAD_SIZE))
     if kind is None:
@@ -176,90 +202,98 @@ def _check(shown: str, file: BinaryIO, start: int, size: int) -> str:
 
 async def _from_file_object(file: Any) -> ImageSource:
     try:
-        behind = await anyio.to_thread.run_sync(_file_behind, file)
-        if behind is not None:
+        if isinstance(file, io.BytesIO):
+            # Looked at in one step, so that calls that share it do not move it under each other.
+            data = file.getvalue()[file.tell() :]
+        elif (behind := await anyio.to_thread.run_sync(_file_behind, file)) is not None:
             return await anyio.to_thread.run_sync(_measure_file, *behind)
-        data = await _read_all(file)
+        elif inspect.iscoroutinefunction(file.read):
+            data = await _read_all_async(file)
+        else:
+            # Abandoned on cancellation: a pipe may never say anything.
+            data = await anyio.to_thread.run_sync(_read_all_sync, file, abandon_on_cancel=True)
     except InvalidImageError:
         raise
-    except (OSError, ValueError) as problem:
-        raise InvalidImageError(f"The image's file object cannot be read: {problem}.") from problem
+    except UnicodeDecodeError:
+        raise _not_binary("text") from None
+    except Exception as problem:
+        reason = str(problem) or type(problem).__name__
+        raise InvalidImageError(
+            f"The image's file object cannot be read: {printable(reason, _SHOWN).rstrip('.')}."
+        ) from problem
     if not data:
         raise InvalidImageError(
             "The image's file object is at its end: seek to where the image starts."
         )
-    return ImageSource.from_bytes(data)
+    return await anyio.to_thread.run_sync(ImageSource.from_bytes, data)
 
 
-def _file_behind(file: Any) -> tuple[Path, int, FileStamp] | None:
+def _file_behind(file: Any) -> tuple[str | bytes, int, FileStamp] | None:
     """Returns path, position and stamp of a plain file opened for reading, so that it streams."""
-    raw = file.raw if isinstance(file, io.BufferedReader) else file
-    if not isinstance(raw, io.FileIO) or raw.writable() or not isinstance(raw.name, str | bytes):
+    # The very types: what derives from them may read something else.
+    raw = file.raw if type(file) is io.BufferedReader else file
+    if type(raw) is not io.FileIO or raw.writable() or not isinstance(raw.name, str | bytes):
         return None
     try:
         stamp = FileStamp.of(raw.fileno())
-        path = _path(raw.name)
-        again = path.stat()
-        if not stat.S_ISREG(again.st_mode) or (again.st_dev, again.st_ino) != (
-            stamp.device,
-            stamp.inode,
-        ):
-            return None
-        return path, file.tell(), stamp
+        again = os.stat(raw.name)  # noqa: PTH116 - may be bytes
+        same = (again.st_dev, again.st_ino) == (stamp.device, stamp.inode)
+        return (raw.name, file.tell(), stamp) if same and stat.S_ISREG(again.st_mode) else None
     except OSError:
         return None
 
 
-async def _read_all(file: Any) -> bytes:
-    if inspect.iscoroutinefunction(file.read):
-        return await _read_all_async(file)
-    # Abandoned on cancellation: the caller's file may be a pipe that never says anything.
-    return await anyio.to_thread.run_sync(_read_all_sync, file, abandon_on_cancel=True)
-
-
-def _position(file: Any) -> Any:
-    tell = getattr(file, "tell", None)
-    if not callable(tell) or not callable(getattr(file, "seek", None)):
-        return None
-    try:
-        return tell()
-    except (OSError, ValueError):
-        return None
+# Both leave the file where it was, if it can tell that and go back.
 
 
 def _read_all_sync(file: Any) -> bytes:
-    start = _position(file)
-    data = bytearray()
-    while len(data) <= IMAGE_LIMIT:
-        step = _binary(file.read(IMAGE_LIMIT + 1 - len(data)))
-        if not step:
-            break
-        data += step
-    if start is not None:
-        file.seek(start)
+    data, start = bytearray(), None
+    with suppress(Exception):
+        start = file.tell()
+    try:
+        while len(data) <= IMAGE_LIMIT:
+            step = _binary(file.read(IMAGE_LIMIT + 1 - len(data)))
+            if not step:
+                break
+            data += step
+    finally:
+        if start is not None:
+            with suppress(Exception):
+                file.seek(start)
     return bytes(data)
 
 
 async def _read_all_async(file: Any) -> bytes:
-    start = _position(file)
-    start = await start if inspect.isawaitable(start) else start
-    data = bytearray()
-    while len(data) <= IMAGE_LIMIT:
-        step = _binary(await file.read(IMAGE_LIMIT + 1 - len(data)))
-        if not step:
-            break
-        data += step
-    if start is not None:
-        back = file.seek(start)
-        if inspect.isawaitable(back):
-            await back
+    data, start = bytearray(), None
+    with suppress(Exception):
+        start = await _now(file.tell())
+    try:
+        while len(data) <= IMAGE_LIMIT:
+            step = _binary(await file.read(IMAGE_LIMIT + 1 - len(data)))
+            if not step:
+                break
+            data += step
+    finally:
+        if start is not None:
+            with anyio.CancelScope(shield=True), suppress(Exception):
+                await _now(file.seek(start))
     return bytes(data)
+
+
+async def _now(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
 
 
 def _binary(step: Any) -> bytes | bytearray | memoryview:
     if isinstance(step, bytes | bytearray | memoryview):
         return step
-    raise InvalidImageError(
-        f"The image's file object gives {type(step).__name__}, not bytes: open it in binary mode, "
+    if inspect.iscoroutine(step):
+        step.close()
+    raise _not_binary(type(step).__name__)
+
+
+def _not_binary(what: str) -> InvalidImageError:
+    return InvalidImageError(
+        f"The image's file object gives {what}, not bytes: open it in binary mode, "
         'open(path, "rb").'
     )

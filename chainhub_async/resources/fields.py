@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from typing import Any
 
 from chainhub_async.errors import InvalidOptionError, printable
@@ -15,21 +15,24 @@ from chainhub_async.transport.messages import Part
 _BYTES_LIKE = (str, bytes, bytearray, memoryview)
 
 
-def text(name: str, value: Any) -> list[Part]:
-    """Returns a text field; the text itself is sent byte for byte."""
+def text(name: str, value: Any, shown: str | None = None) -> list[Part]:
+    """Returns a text field, `shown` by its name; the text itself is sent byte for byte."""
     if value is None:
         return []
     if not isinstance(value, str):
-        raise InvalidOptionError(f"{name} is a {type(value).__name__}; text is expected.")
-    # An enumeration here is text as well, but shows its name where its value is meant.
-    plain = str(value.value) if isinstance(value, Enum) else value
+        raise InvalidOptionError(f"{shown or name} is a {type(value).__name__}; text is expected.")
     try:
-        return [Part.text(name, plain)]
+        return [Part.text(name, _plain(value))]
     except UnicodeEncodeError as problem:
         raise InvalidOptionError(
-            f"{name} holds half a surrogate pair at position {problem.start}: that is no "
+            f"{shown or name} holds half a surrogate pair at position {problem.start}: that is no "
             "character and cannot be sent."
         ) from None
+
+
+def _plain(value: str) -> str:
+    # An enumeration may be text as well, and show its name where its text is meant.
+    return str.__str__(value)
 
 
 def option(name: str, value: Any) -> list[Part]:
@@ -48,7 +51,7 @@ def integer(name: str, value: Any, low: int, high: int) -> list[Part]:
             f"{name} is {printable(repr(value), 60)}; a whole number from {low} to {high} is "
             "allowed."
         )
-    return [Part.text(name, str(value))]
+    return [Part.text(name, int.__repr__(value))]
 
 
 def palette(name: str, value: Any) -> list[Part]:
@@ -62,13 +65,13 @@ def palette(name: str, value: Any) -> list[Part]:
         raise InvalidOptionError(
             f"{name} is a {type(value).__name__}; a ColorPalette or a palette's name is expected."
         )
-    if value.members is None:
-        return [Part.json(name, {"name": str(value.name)})]
+    if value.name is not None:
+        return [Part.json(name, {"name": _plain(value.name)})]
     members = [
         {"color_hex": member.color_hex}
         if member.color_weight is None
         else {"color_hex": member.color_hex, "color_weight": member.color_weight}
-        for member in value.members
+        for member in value.members or ()
     ]
     return [Part.json(name, {"members": members})]
 
@@ -81,7 +84,7 @@ def style_codes(name: str, value: Any) -> list[Part]:
             raise InvalidOptionError(
                 f"{name} holds {printable(repr(code), 60)}; each code is 8 hexadecimal digits."
             )
-    return [Part.text(name, code) for code in codes]
+    return [Part.text(name, _plain(code)) for code in codes]
 
 
 def items(name: str, value: Any, what: str) -> list[Any]:
@@ -97,8 +100,8 @@ def items(name: str, value: Any, what: str) -> list[Any]:
     return list(value)
 
 
-def further(fields: Any, known: frozenset[str]) -> list[Part]:
-    """Returns fields this version has no parameter for.
+def further(option: str, fields: Any, known: frozenset[str]) -> list[Part]:
+    """Returns the fields that `option` holds, which this version has no parameter for.
 
     Text, numbers and booleans become text, an `ImageSource` a file, a list one field for each
     member, a mapping JSON.
@@ -106,36 +109,41 @@ def further(fields: Any, known: frozenset[str]) -> list[Part]:
     if fields is None:
         return []
     if not isinstance(fields, Mapping):
-        raise InvalidOptionError(f"extra_fields is a {type(fields).__name__}; a dict is expected.")
+        raise InvalidOptionError(f"{option} is a {type(fields).__name__}; a dict is expected.")
     parts: list[Part] = []
     for name, value in fields.items():
         if not isinstance(name, str) or not re.fullmatch(r"[\w.\[\]-]{1,100}", name, re.ASCII):
             raise InvalidOptionError(
-                f"extra_fields names {printable(repr(name), 60)}; letters, digits and "
+                f"{option} names {printable(repr(name), 60)}; letters, digits and "
                 "_ . - [ ] are allowed."
             )
         if name in known:
-            raise InvalidOptionError(f"extra_fields names {name!r}; use the parameter {name}=.")
+            raise InvalidOptionError(f"{option} names {name!r}; use the parameter {name}=.")
         members = value if isinstance(value, list | tuple) else [value]
-        parts += [part for member in members for part in _extra(name, member)]
+        parts += [part for member in members for part in _extra(option, _plain(name), member)]
     return parts
 
 
-def _extra(name: str, value: Any) -> list[Part]:
+def _extra(option: str, name: str, value: Any) -> list[Part]:
+    shown = f"{option}[{name!r}]"
     if value is None or isinstance(value, str):
-        return text(name, value)
+        return text(name, value, shown)
     if isinstance(value, bool):
         return [Part.text(name, "true" if value else "false")]
-    if isinstance(value, int | float):
-        return [Part.text(name, repr(value))]
     if isinstance(value, ImageSource):
         return [Part.image(name, value)]
-    if isinstance(value, Mapping):
-        try:
+    try:
+        # By the plain types, whatever those derived from them show.
+        if isinstance(value, int):
+            return [Part.text(name, int.__repr__(value))]
+        if isinstance(value, float) and math.isfinite(value):
+            return [Part.text(name, float.__repr__(value))]
+        if isinstance(value, Mapping):
             return [Part.json(name, dict(value))]
-        except (TypeError, ValueError, RecursionError) as problem:
-            raise InvalidOptionError(f"extra_fields[{name!r}] is not JSON: {problem}.") from None
+    except (TypeError, ValueError, RecursionError) as problem:
+        raise InvalidOptionError(f"{shown} cannot be sent: {problem}.") from None
+    what = value if isinstance(value, float) else f"a {type(value).__name__}"
     raise InvalidOptionError(
-        f"extra_fields[{name!r}] is a {type(value).__name__}; text, a number, a boolean, an "
-        "ImageSource, a list of them or a dict is expected."
+        f"{shown} is {what}; text, a finite number, a boolean, an ImageSource, a list of them or "
+        "a dict is expected."
     )

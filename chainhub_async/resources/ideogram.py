@@ -130,7 +130,7 @@ async def replace_background_request(call: ReplaceBackground, timeout: Timeout) 
         *fields.option("style_preset", call.style_preset),
         *fields.palette("color_palette", call.color_palette),
         *fields.style_codes("style_codes", call.style_codes),
-        *fields.further(call.extra_fields, _FIELDS),
+        *fields.further("extra_fields", call.extra_fields, _FIELDS),
     ]
     references = fields.items("style_reference_images", call.style_reference_images, "images")
     image = Part.image("image", await ImageSource.of(call.image))

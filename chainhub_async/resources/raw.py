@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,9 +18,11 @@ _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
 _OWN_HEADERS = {
     "authorization",
     "connection",
+    "content-encoding",
     "content-length",
     "content-type",
     "cookie",
+    "expect",
     "host",
     "proxy-authorization",
     "te",
@@ -27,6 +30,8 @@ _OWN_HEADERS = {
     "transfer-encoding",
     "upgrade",
 }
+# RFC 9110 §5.6.2.
+_TOKEN = re.compile("[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def raw_request(
@@ -46,21 +51,26 @@ def raw_request(
         InvalidOptionError: something in it cannot be sent; the sentence says what.
     """
     verb = method.upper() if isinstance(method, str) else ""
-    if not verb.isascii() or not verb.isalpha():
-        raise InvalidOptionError(f"method is {method!r}; an HTTP method is expected.")
+    if not verb.isascii() or not verb.isalpha() or verb == "CONNECT":
+        raise InvalidOptionError(
+            f"method is {printable(repr(method), 60)}; an HTTP method other than CONNECT is "
+            "expected."
+        )
     safe = verb in _SAFE_METHODS
-    if (json is not None or form is not None) and (safe or None not in (json, form)):
+    bodies = (json is not None) + (form is not None)
+    if bodies > (0 if safe else 1):
         raise InvalidOptionError("A body is either json= or form=, and only where one belongs.")
     if isinstance(images, bool) or not isinstance(images, int) or images < 0:
         raise InvalidOptionError(f"images is {images!r}; a whole number from 0 is allowed.")
+    parts = tuple(fields.further("form", form, frozenset()))
     return Request(
         method=verb,
         path=_checked_path(path),
-        parts=tuple(fields.further(form, frozenset())),
-        content=None if form else _json_body(json, needed=not safe),
+        parts=parts,
+        content=None if parts else _json_body(json, needed=not safe),
         content_type="application/json" if json is not None else None,
-        params=dict(params or {}),
-        headers=_checked_headers(headers or {}),
+        params=_checked_params(params),
+        headers=_checked_headers(headers),
         images=images,
         safe=safe,
         timeout=timeout,
@@ -77,6 +87,7 @@ def _checked_path(path: str) -> str:
 
 def _json_body(value: Any, *, needed: bool) -> bytes | None:
     if value is None:
+        # Without one, aiohttp would send some methods again by itself.
         return b"" if needed else None
     try:
         return jsonlib.dumps(value, allow_nan=False).encode()
@@ -84,10 +95,37 @@ def _json_body(value: Any, *, needed: bool) -> bytes | None:
         raise InvalidOptionError(f"json cannot be sent as JSON: {problem}.") from None
 
 
-def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    for name, value in headers.items():
-        if not isinstance(name, str) or not isinstance(value, str) or not value.isprintable():
-            raise InvalidOptionError(f"The header {name!r} is not printable text.")
+def _checked_params(params: Any) -> dict[str, str]:
+    checked: dict[str, str] = {}
+    for name, value in _pairs("params", params).items():
+        shown = f"params holds {printable(repr(name), 60)}: {printable(repr(value), 60)}"
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = int.__repr__(value)  # noqa: PLW2901 - as text from here on
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise InvalidOptionError(f"{shown}; names are text, values text or whole numbers.")
+        try:
+            (name + value).encode()
+        except UnicodeEncodeError:
+            raise InvalidOptionError(f"{shown}; half a surrogate pair cannot be sent.") from None
+        checked[str.__str__(name)] = str.__str__(value)
+    return checked
+
+
+def _checked_headers(headers: Any) -> dict[str, str]:
+    for name, value in _pairs("headers", headers).items():
+        shown = printable(repr(name), 60)
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            raise InvalidOptionError(f"headers holds {shown}, which is no name of a header.")
+        if not isinstance(value, str) or not value.isprintable() or not value.isascii():
+            raise InvalidOptionError(f"The header {shown} is not printable ASCII text.")
         if name.lower() in _OWN_HEADERS:
-            raise InvalidOptionError(f"The header {name!r} is set by the client itself.")
-    return dict(headers)
+            raise InvalidOptionError(f"The header {shown} is set by the client itself.")
+    return dict(headers or {})
+
+
+def _pairs(option: str, value: Any) -> Mapping[Any, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InvalidOptionError(f"{option} is a {type(value).__name__}; a dict is expected.")
+    return value

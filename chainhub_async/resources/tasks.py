@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import quote
 
 import anyio
+import attrs
 
 from chainhub_async.errors import (
     InvalidOptionError,
@@ -26,32 +29,54 @@ async def wait_for(
     ask: Ask, task: Task, *, path: str, interval: float, timeout: float
 ) -> ReplaceBackgroundResult:
     """Asks until the task has ended; see `AsyncChainHub.wait`."""
+    where = _where(path, task)
+    _check_seconds("interval", interval)
+    _check_seconds("timeout", timeout)
+    problem: Exception | None = None
+    with anyio.move_on_after(timeout):
+        while True:
+            try:
+                found = decode.result(await ask(where))
+            except (TransportError, RateLimitError, ServerError) as unanswered:
+                # The task goes on whether or not it can be asked for right now.
+                problem = unanswered
+            else:
+                if decode.is_finished(found.task):
+                    return found
+                # Under the id asked for, whatever the answer calls it: that one can be asked again.
+                problem, task = None, attrs.evolve(found.task or task, task_id=task.task_id)
+            await anyio.sleep(interval)
+    last = "" if problem is None else f" The last question was not answered: {problem}"
+    raise TaskTimeoutError(
+        f"Task {printable(task.task_id, 100)} was still {printable(task.task_status, 50)!r} after "
+        f"{timeout:g} s. It may yet finish: wait for it again.{last}",
+        task=task,
+    ) from problem
+
+
+def _where(path: Any, task: Any) -> str:
     if not isinstance(task, Task):
         raise InvalidOptionError(
             f"task is a {type(task).__name__}; a Task, as in result.task, is expected."
         )
     if not isinstance(path, str) or "{task_id}" not in path:
-        raise InvalidOptionError(f"path is {path!r}; it must say where {{task_id}} belongs.")
-    if not interval > 0 or not timeout > 0:
-        raise InvalidOptionError("interval and timeout are seconds above zero.")
-    where = path.replace("{task_id}", quote(task.task_id, safe=""))
-    with anyio.move_on_after(timeout):
-        while True:
-            found = await _asked(ask, where)
-            if found is not None and decode.is_finished(found.task):
-                return found
-            task = (found and found.task) or task
-            await anyio.sleep(interval)
-    raise TaskTimeoutError(
-        f"Task {printable(task.task_id, 100)} was still {printable(task.task_status, 50)!r} after "
-        f"{timeout:g} s. It may yet finish: wait for it again.",
-        task=task,
-    )
-
-
-async def _asked(ask: Ask, where: str) -> ReplaceBackgroundResult | None:
+        raise InvalidOptionError(
+            f"path is {printable(repr(path), 200)}; it must say where {{task_id}} belongs."
+        )
     try:
-        return decode.result(await ask(where))
-    except (TransportError, RateLimitError, ServerError):
-        # The task goes on whether or not it can be asked for right now.
-        return None
+        quoted = quote(task.task_id, safe="")
+    except (TypeError, UnicodeEncodeError):
+        quoted = ""
+    # The dots cannot be quoted: in a path they mean another one.
+    if quoted in {"", ".", ".."}:
+        raise InvalidOptionError(
+            f"The task's id is {printable(repr(task.task_id), 100)}, which cannot be asked for."
+        )
+    return path.replace("{task_id}", quoted)
+
+
+def _check_seconds(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidOptionError(f"{name} is a {type(value).__name__}; seconds are expected.")
+    if math.isnan(value) or value <= 0:
+        raise InvalidOptionError(f"{name} is {value!r}; seconds above zero are allowed.")

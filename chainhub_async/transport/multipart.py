@@ -5,9 +5,11 @@ The only code that knows aiohttp's payloads and its writer. A body serves one at
 
 from __future__ import annotations
 
+import asyncio  # noqa: TID251 - aiohttp cancels its writer in a way that anyio cannot shield from
+import os
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +20,7 @@ from aiohttp import payload
 from aiohttp.abc import AbstractStreamWriter
 
 from chainhub_async.errors import ImageChangedError, printable
-from chainhub_async.images import FileStamp, ImageSource
+from chainhub_async.images import FileStamp, ImageSource, open_regular
 from chainhub_async.transport.messages import Part, Request
 
 # Each read is a hop to a thread: steps of 64 KiB take three times as long as these, larger ones
@@ -88,7 +90,9 @@ class Body(payload.Payload):
             kind = f"multipart/form-data; boundary={boundary}"
             return cls(multipart(request.parts, boundary), kind, on_progress)
         if request.content is not None:
-            return cls([request.content], request.content_type or "", on_progress)
+            # An empty Content-Type is no header that may be sent.
+            kind = request.content_type or "application/octet-stream"
+            return cls([request.content], kind, on_progress)
         return None
 
     @property
@@ -110,6 +114,9 @@ class Body(payload.Payload):
         self._started = self._consumed = True
         self._transport = writer.transport
         try:
+            # Bytes that lie here before a request went out would be taken for its answer.
+            if cast("Any", writer).protocol.should_close:
+                raise ConnectionResetError("the connection holds an answer nobody asked for")
             _wait_for_the_kernel(self._transport)
             await self._write_segments(writer)
             self._transport = None  # from here on the connection may serve another call
@@ -134,11 +141,13 @@ class Body(payload.Payload):
         Closing would still flush what is buffered: a request counted as not delivered could then
         arrive, and be paid for, after all.
         """
-        if self._transport is None:
+        transport, self._transport = self._transport, None
+        if transport is None:
             return
-        unsent = self._transport.get_write_buffer_size()
-        self._transport.abort()
-        self._transport = None
+        unsent = transport.get_write_buffer_size()
+        # asyncio raises this for one that closed itself when its last byte had left.
+        with suppress(AttributeError):
+            transport.abort()
         self.handed -= min(unsent, self.handed)
 
     async def wait_finished(self) -> None:
@@ -210,6 +219,14 @@ async def _opened(image: ImageSource) -> AsyncGenerator[Callable[[int], Awaitabl
     shown = f"The image {printable(image.path)!r}"
     left = image.size
 
+    def open_unchanged(path: str, flags: int) -> int:
+        # What was replaced while the call waited is refused before a byte of it is read.
+        descriptor = open_regular(path, flags)
+        if FileStamp.of(descriptor) == image.stamp:
+            return descriptor
+        os.close(descriptor)
+        raise _changed(shown, "was changed after it had been checked")
+
     async def read(size: int) -> bytes:
         nonlocal left
         try:
@@ -227,7 +244,8 @@ async def _opened(image: ImageSource) -> AsyncGenerator[Callable[[int], Awaitabl
 
     try:
         # An ImageSource has a path wherever it has no data.
-        file = await aiofiles.open(cast("Path", image.path), "rb")
+        path = cast("Path", image.path)
+        file = await _finished(aiofiles.open(path, "rb", opener=open_unchanged))
     except OSError as problem:
         raise _changed(shown, f"can no longer be opened ({problem.strerror})") from None
     try:
@@ -235,8 +253,25 @@ async def _opened(image: ImageSource) -> AsyncGenerator[Callable[[int], Awaitabl
             await file.seek(image.offset)
         yield read
     finally:
-        with anyio.CancelScope(shield=True):
-            await file.close()
+        await _finished(file.close())
+
+
+async def _finished(work: Awaitable[Any]) -> Any:
+    """Returns what `work` gives, once it has; a cancellation takes effect at the next await.
+
+    Neither may a file stay open that a thread has opened and nobody waits for any more, nor its
+    closing be cancelled before a thread has come to it.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled and (current := asyncio.current_task()):
+        current.cancel()
+    return task.result()
 
 
 def _changed(shown: str, what: str) -> ImageChangedError:

@@ -1,0 +1,139 @@
+"""No file stays open, however a call ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import current_token
+
+from chainhub_async import AsyncChainHub, ChainHubError, RetryPolicy, Timeout
+
+from .capture import Server, capturing, png
+from .conftest import KEY
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc what is open"),
+]
+
+LARGE = png(bytes(9_000_000))
+
+
+def _open_handles(path: Path) -> int:
+    found = 0
+    for entry in Path("/proc/self/fd").iterdir():
+        # The listing's own handle is gone by now.
+        with suppress(FileNotFoundError):
+            found += entry.readlink() == path
+    return found
+
+
+def _written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def test_an_open_file_is_seen(tmp_path: Path) -> None:
+    """What the tests below count is there to be counted."""
+    path = _written(tmp_path / "cat", png())
+    with path.open("rb"):
+        assert _open_handles(path) == 1
+    assert _open_handles(path) == 0
+
+
+@pytest.mark.parametrize("data", [png(), LARGE], ids=["small", "large"])
+async def test_none_after_success(
+    data: bytes, tmp_path: Path, hub: AsyncChainHub, server: Server
+) -> None:
+    """Calls that went well have closed what they opened."""
+    path = _written(tmp_path / "cat", data)
+    for _ in range(3):
+        await hub.ideogram.replace_background(path, prompt="x")
+        assert _open_handles(path) == 0
+
+
+@pytest.mark.parametrize("how", ["at once", "in the middle", "early refusal", "write deadline"])
+async def test_none_after_a_failure(how: str, tmp_path: Path) -> None:
+    """Whatever the server does in the middle of an upload, each attempt closes its file."""
+    path = _written(tmp_path / "cat", LARGE)
+    during: list[int] = []
+
+    async def fail(_: Server, stream: Any, number: int) -> bool:
+        if how == "early refusal":
+            await stream.send(b"HTTP/1.1 413 Too Large\\r\\nContent-Length: 0\\r\\n\\r\\n")
+        if how in {"in the middle", "write deadline"}:
+            await anyio.sleep(0.1)
+            during.append(_open_handles(path))
+        if how == "write deadline":
+            await anyio.sleep(5)
+        return False
+
+    async with capturing(receive_buffer=4096) as server:
+        server.before_body = fail
+        async with AsyncChainHub(
+            KEY,
+            base_url=server.url,
+            retry=RetryPolicy(base_delay=0.01),
+            timeout=Timeout(write=0.3),
+        ) as hub:
+            with pytest.raises(ChainHubError) as failed:
+                await hub.ideogram.replace_background(path, prompt="x")
+            assert _open_handles(path) == 0
+    assert 0 < len(server.requests) == len(failed.value.attempts)
+    assert not any(request.whole for request in server.requests)
+    assert set(during) <= {1}
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.001, 0.003, 0.01, 0.05, 0.2])
+async def test_none_after_cancellation(delay: float, tmp_path: Path) -> None:
+    """A call that is cancelled at any moment has closed its file when it ends."""
+    path = _written(tmp_path / "cat", LARGE)
+
+    async def hold(*_: Any) -> bool:
+        await anyio.sleep(5)
+        return False
+
+    async with capturing(receive_buffer=4096) as server:
+        server.before_body = hold
+        async with AsyncChainHub(KEY, base_url=server.url) as hub:
+            for _ in range(5):
+                with anyio.move_on_after(delay) as scope:
+                    await hub.ideogram.replace_background(path, prompt="x")
+                assert scope.cancelled_caught
+                assert _open_handles(path) == 0
+
+
+class _SlowThreads(ThreadPoolExecutor):
+    """Threads whose work is done a while before anybody hears of it, as on a slow disk."""
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        def slow() -> Any:
+            result = call(*args, **kwargs)
+            time.sleep(0.1)
+            return result
+
+        return super().submit(slow)
+
+
+@pytest.mark.parametrize("delay", [0.05, 0.15, 0.25])
+async def test_none_when_cancelled_while_a_thread_is_at_it(
+    delay: float, tmp_path: Path, server: Server
+) -> None:
+    """A file that a thread is opening or reading is closed though nobody waits for it any more."""
+    path = _written(tmp_path / "cat", LARGE)
+    with _SlowThreads(1) as threads:
+        current_token().native_token.set_default_executor(threads)  # type: ignore[attr-defined]
+        async with AsyncChainHub(KEY, base_url=server.url) as hub:
+            with anyio.move_on_after(delay) as scope:
+                await hub.ideogram.replace_background(path, prompt="x")
+            assert scope.cancelled_caught
+            assert _open_handles(path) == 0
+    assert server.connections == 1
