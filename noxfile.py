@@ -113,7 +113,7 @@ def faults(session: nox.Session) -> None:
 PHOTOS = {
     "chelsea.png": "a pine forest at dawn",
     "coffee.png": "a marble table in the sun",
-    "astronaut.png": "a field of lavender",
+    "astronaut.png": "snowy mountains",
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -14,6 +13,8 @@ from chainhub_async.errors import ConfigurationError
 
 # API description: `servers`.
 DEFAULT_BASE_URL = "https://api.chainhub.tech"
+# Some thirty years: beyond what clocks can be set to, "no bound" is meant.
+_LONGEST = 1e9
 
 
 def _positive(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -23,9 +24,10 @@ def _positive(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
         raise ConfigurationError(
             f"{attribute.name} is {value!r}; a number, or None for no bound, is allowed."
         )
-    if not (value > 0 and math.isfinite(value)):
+    if not 0 < value <= _LONGEST:
         raise ConfigurationError(
-            f"{attribute.name} is {value!r}; a number above zero, or None for no bound, is allowed."
+            f"{attribute.name} is {value!r}; a number above zero (up to {_LONGEST:g}), or None for "
+            "no bound, is allowed."
         )
 
 
@@ -115,20 +117,27 @@ class ClientConfig:
         timeout: Timeout | None,
         limits: Limits | None,
         proxy: str | None,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
     ) -> ClientConfig:
         """Fills what was not given from the environment and the defaults.
 
         Raises:
             ConfigurationError: a value is missing or cannot be used; the sentence names it.
         """
-        return cls(
-            api_key=_key(api_key, environ),
-            base_url=_base_url(base_url or environ.get("CHAINHUB_BASE_URL") or DEFAULT_BASE_URL),
-            timeout=_instance("timeout", timeout, Timeout),
-            limits=_instance("limits", limits, Limits),
-            proxy=None if proxy is None else Secret(_proxy(proxy)),
-        )
+        try:
+            environ = os.environ if environ is None else environ
+            return cls(
+                api_key=_key(environ.get("CHAINHUB_API_KEY", "") if api_key is None else api_key),
+                base_url=_base_url(
+                    base_url or environ.get("CHAINHUB_BASE_URL") or DEFAULT_BASE_URL
+                ),
+                timeout=_instance("timeout", timeout, Timeout),
+                limits=_instance("limits", limits, Limits),
+                proxy=None if proxy is None else Secret(_proxy(proxy)),
+            )
+        finally:
+            # What is in a frame's locals is shown by tools that report errors with them.
+            del api_key, environ, proxy
 
 
 def _instance(name: str, value: Any, kind: Any) -> Any:
@@ -139,30 +148,32 @@ def _instance(name: str, value: Any, kind: Any) -> Any:
     return value
 
 
-def _key(given: str | None, environ: Mapping[str, str]) -> Secret:
-    key = given if given is not None else environ.get("CHAINHUB_API_KEY", "")
-    if not isinstance(key, str):
-        raise ConfigurationError(f"api_key is a {type(key).__name__}; text is expected.")
-    key = key.strip()
-    if not key:
-        raise ConfigurationError(
-            "No API key: set the environment variable CHAINHUB_API_KEY, or pass api_key=..."
-        )
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigurationError(
-            "The API key holds a space, a control character or a letter outside ASCII; "
-            "it cannot be sent in a header. Was it copied whole?"
-        )
-    return Secret(key)
+def _key(key: str) -> Secret:
+    try:
+        if not isinstance(key, str):
+            raise ConfigurationError(f"api_key is a {type(key).__name__}; text is expected.")
+        key = key.strip()
+        if not key:
+            raise ConfigurationError(
+                "No API key: set the environment variable CHAINHUB_API_KEY, or pass api_key=..."
+            )
+        if not (key.isascii() and key.isprintable()) or " " in key:
+            raise ConfigurationError(
+                "The API key holds a space, a control character or a letter outside ASCII; "
+                "it cannot be sent in a header. Was it copied whole?"
+            )
+        return Secret(key)
+    finally:
+        del key
 
 
 def _base_url(url: str) -> str:
     if not isinstance(url, str):
         raise ConfigurationError(f"base_url is a {type(url).__name__}; text is expected.")
     parts = _split("base_url", url.strip())
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ConfigurationError("base_url holds a user name or password; use api_key=... instead.")
-    if parts.query or parts.fragment:
+    if "?" in url or "#" in url:
         raise ConfigurationError("base_url holds a query or fragment; only host and path belong.")
     return url.strip().rstrip("/")
 
@@ -185,7 +196,7 @@ def _split(name: str, url: str) -> SplitResult:
     except ValueError:
         pass
     # A proxy's URL may hold a password, so its value is not repeated.
-    shown = f" is {url!r}" if name == "base_url" and "@" not in url else ""
+    shown = f"is {url!r}" if name == "base_url" and "@" not in url else "cannot be used"
     raise ConfigurationError(
-        f"{name}{shown}; an http:// or https:// address with a host name is expected."
+        f"{name} {shown}; an http:// or https:// address with a host name is expected."
     )

@@ -89,16 +89,15 @@ class Attempt:
 # C0, DEL and C1 controls, line separators, and the marks that reorder text: what can forge a log
 # line or drive a terminal. Lone surrogates cannot be printed at all.
 _UNPRINTABLE = re.compile(
-    "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069\\ufeff\\ud800-\\udfff]"
+    "[\\x00-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u206f\\ufeff\\ud800-\\udfff]"
 )
-_MESSAGE_LIMIT = 500
 
 
-def printable(text: object, limit: int = _MESSAGE_LIMIT) -> str:
+def printable(text: object, limit: int = 500) -> str:
     """Returns `text` on one line, control characters escaped, cut to `limit` characters."""
     cut = str(text)[: limit + 1]
-    shown = _UNPRINTABLE.sub(lambda found: ascii(found.group())[1:-1], cut[:limit])
-    return shown + "…" if len(cut) > limit else shown
+    shown = _UNPRINTABLE.sub(lambda found: ascii(found.group())[1:-1], cut)
+    return shown if len(shown) <= limit else shown[:limit] + "…"
 
 
 class ChainHubError(Exception):
@@ -116,45 +115,30 @@ class ChainHubError(Exception):
         bytes_sent: bytes of the body handed to the socket in the last try.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        billed: Billed = Billed.NO,
-        status: int | None = None,
-        code: str | int | None = None,
-        request_id: str | None = None,
-        retry_after: float | None = None,
-        retry_at: datetime | None = None,
-        attempts: tuple[Attempt, ...] = (),
-        bytes_sent: int = 0,
-    ) -> None:
-        super().__init__(message)
+    message: str
+    billed: Billed = Billed.NO
+    status: int | None = None
+    code: str | int | None = None
+    request_id: str | None = None
+    retry_after: float | None = None
+    retry_at: datetime | None = None
+    attempts: tuple[Attempt, ...] = ()
+    bytes_sent: int = 0
+
+    def __init__(self, message: str, **attributes: Any) -> None:
+        # One argument by position, so that exceptions pickle and copy as all others do.
+        super().__init__(message := printable(message, 2000))
         self.message = message
-        self.billed = billed
-        self.status = status
-        self.code = code
-        self.request_id = request_id
-        self.retry_after = retry_after
-        self.retry_at = retry_at
-        self.attempts = attempts
-        self.bytes_sent = bytes_sent
+        for name, value in attributes.items():
+            if not hasattr(type(self), name):
+                raise TypeError(f"{type(self).__name__} has no attribute {name!r}.")
+            setattr(self, name, value)
 
     def __str__(self) -> str:
         return self.message
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.message!r}, billed={self.billed.name})"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions pickle by calling the class with `args`, which loses keyword arguments.
-        return _rebuild, (type(self), self.message), self.__dict__
-
-
-def _rebuild(kind: type[ChainHubError], message: str) -> ChainHubError:
-    error = kind.__new__(kind, message)
-    error.args = (message,)
-    return error
 
 
 class ConfigurationError(ChainHubError, ValueError):
@@ -185,17 +169,10 @@ class ImageChangedError(ChainHubError):
 
 
 class APIError(ChainHubError):
-    """The gateway answered with an error.
-
-    Attributes:
-        body: the answer's bytes, as received, at most 1 MiB.
-    """
+    """The gateway answered with an error."""
 
     body: bytes = b""
-
-    def __init__(self, message: str, *, body: bytes = b"", **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.body = body
+    """The answer's bytes, as received, at most 1 MiB."""
 
 
 class BadRequestError(APIError):
@@ -231,17 +208,10 @@ class RateLimitError(APIError):
 
 
 class RedirectError(APIError):
-    """3xx. A paid call is never sent on to another address by itself.
-
-    Attributes:
-        location: the address the answer named, or None.
-    """
+    """3xx. A paid call is never sent on to another address by itself."""
 
     location: str | None = None
-
-    def __init__(self, message: str, *, location: str | None = None, **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.location = location
+    """The address the answer named."""
 
 
 class ServerError(APIError):
@@ -277,45 +247,24 @@ class ConnectionLostError(TransportError):
 
 
 class DeadlineError(TransportError, TimeoutError):
-    """A deadline passed.
-
-    Attributes:
-        phase: `connect`, `write`, `response` (waiting for the answer's first byte) or `reply`.
-    """
+    """A deadline passed."""
 
     phase: str = ""
-
-    def __init__(self, message: str, *, phase: str = "", **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.phase = phase
+    """`connect`, `write`, `response` (waiting for the answer's first byte) or `reply`."""
 
 
 class InvalidReplyError(TransportError):
-    """An answer came that cannot be understood.
-
-    Attributes:
-        body: what could be read of it, at most 1 MiB.
-    """
+    """An answer came that cannot be understood."""
 
     body: bytes = b""
-
-    def __init__(self, message: str, *, body: bytes = b"", **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.body = body
+    """What could be read of it, at most 1 MiB."""
 
 
 class TaskError(ChainHubError):
-    """A task did not give a result.
-
-    Attributes:
-        task: the task as last seen. It pickles: keep it, and nothing is bought twice.
-    """
+    """A task did not give a result."""
 
     task: Task | None = None
-
-    def __init__(self, message: str, *, task: Task | None = None, **facts: Any) -> None:
-        super().__init__(message, **facts)
-        self.task = task
+    """The task as last seen. It pickles: keep it, and nothing is bought twice."""
 
 
 class TaskFailedError(TaskError):
@@ -325,22 +274,17 @@ class TaskFailedError(TaskError):
 class TaskTimeoutError(TaskError, TimeoutError):
     """Waiting ended before the task did. It may still finish: wait for `task` again."""
 
+    billed: Billed = Billed.YES
+
 
 class DownloadError(ChainHubError):
-    """A result could not be saved. The image is paid for, and downloading again is free.
+    """A result could not be saved. The image is paid for, and downloading again is free."""
 
-    Attributes:
-        url: the result's address.
-        saved: images of the same result that were saved all the same.
-    """
-
+    billed: Billed = Billed.YES
     url: str | None = None
+    """The result's address."""
     saved: tuple[Path, ...] = ()
-
-    def __init__(self, message: str, *, url: str | None = None, **facts: Any) -> None:
-        facts.setdefault("billed", Billed.YES)
-        super().__init__(message, **facts)
-        self.url = url
+    """Images of the same result that were saved all the same."""
 
 
 class ResultExpiredError(DownloadError):

@@ -153,7 +153,13 @@ def _is_number(value: object) -> bool:
 
 
 def _members(value: Sequence[ColorMember] | None) -> tuple[ColorMember, ...] | None:
-    return None if value is None else tuple(value)
+    if value is None:
+        return None
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise InvalidOptionError(
+            f"members is a {type(value).__name__}; a list of ColorMember is expected."
+        )
+    return tuple(value)
 
 
 @attrs.frozen(kw_only=True)
@@ -177,8 +183,8 @@ class ColorPalette:
             raise InvalidOptionError(
                 f"A colour palette takes either a name or members; {given} were given."
             )
-        if self.name is not None and not isinstance(self.name, str):
-            raise InvalidOptionError(f"A palette's name is text, not {type(self.name).__name__}.")
+        if self.name is not None and not (isinstance(self.name, str) and self.name):
+            raise InvalidOptionError(f"A palette's name is {self.name!r}; text is expected.")
         if self.members is None:
             return
         if not 1 <= len(self.members) <= 8:

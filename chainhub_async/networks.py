@@ -5,9 +5,24 @@ from __future__ import annotations
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-# Where clouds answer anyone with the machine's credentials, outside the link-local range.
-_METADATA = {ip_address("100.100.100.200"), ip_address("fd00:ec2::254")}
+# Where clouds answer anyone with the machine's credentials, outside the link-local range:
+# Alibaba, Azure, Oracle, Amazon, Google.
+_METADATA = {
+    ip_address(address)
+    for address in (
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+    )
+}
 _NAT64 = ip_network("64:ff9b::/96")
+# RFC 4291 §2.4: all of IPv6 that is routed to the world. What ipaddress calls global differs from
+# one version of Python to the next.
+_ROUTED = ip_network("2000::/3")
+# This network (RFC 1122), protocol assignments (RFC 6890), and documentation (RFC 9637).
+_NOBODYS = [ip_network(net) for net in ("0.0.0.0/8", "192.0.0.0/24", "3fff::/20")]
 
 
 class Network(Enum):
@@ -31,7 +46,9 @@ def network_of(address: str) -> Network:
         return Network.FORBIDDEN
     if ip.is_loopback:
         return Network.LOOPBACK
-    if ip.is_global:
+    if any(ip in network for network in _NOBODYS):
+        return Network.FORBIDDEN
+    if ip.is_global and (ip.version == 4 or ip in _ROUTED):
         return Network.PUBLIC
     # 240.0.0.0/4 is "private" to ipaddress, and nobody's.
     return Network.FORBIDDEN if ip.is_reserved else Network.PRIVATE
@@ -51,4 +68,5 @@ def is_local(host: str) -> bool:
     try:
         return network_of(host) is Network.LOOPBACK
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        name = host.lower().rstrip(".")
+        return name == "localhost" or name.endswith(".localhost")

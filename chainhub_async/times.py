@@ -49,9 +49,12 @@ def _from_iso(text: str) -> datetime | None:
         if hours is not None:
             sign = -1 if hours.startswith("-") else 1
             offset = sign * timedelta(hours=abs(int(hours)), minutes=int(minutes))
-        return naive.replace(tzinfo=timezone(offset))
-    except ValueError:
+        aware = naive.replace(tzinfo=timezone(offset))
+        # Within hours of the calendar's ends no other zone could express it.
+        aware.astimezone(timezone.utc)
+    except (ValueError, OverflowError):
         return None
+    return aware
 
 
 def retry_after(value: str | None, date: str | None, now: datetime) -> float | None:
@@ -92,19 +95,28 @@ def url_expiry(url: str, received: datetime) -> datetime:
     except ValueError:
         return fallback
     # `exp` is the gateway's form; the others are those of common object stores.
-    for name in ("exp", "expires"):
-        if (told := moment(query.get(name))) is not None:
+    for name in ("exp", "expires", "se"):
+        told = moment(query.get(name))
+        # A date before this is a number that means something else, such as a duration.
+        if told is not None and told.year > 2001:
             return told
-    signed, lasts = query.get("x-amz-date", ""), query.get("x-amz-expires", "")
-    if re.fullmatch(r"\d{8}T\d{6}Z", signed, re.ASCII) and re.fullmatch(
-        r"\d{1,7}", lasts, re.ASCII
-    ):
-        try:
-            start = datetime.strptime(signed, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
-            return start + timedelta(seconds=int(lasts))
-        except (ValueError, OverflowError):
-            return fallback
+    for maker in ("x-amz-", "x-goog-"):
+        told = _signed_until(query.get(maker + "date", ""), query.get(maker + "expires", ""))
+        if told is not None:
+            return told
     return fallback
+
+
+def _signed_until(start: str, lasts: str) -> datetime | None:
+    if not re.fullmatch(r"\d{8}T\d{6}Z", start, re.ASCII):
+        return None
+    if not re.fullmatch(r"\d{1,7}", lasts, re.ASCII):
+        return None
+    try:
+        signed = datetime.strptime(start, "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+        return signed + timedelta(seconds=int(lasts))
+    except (ValueError, OverflowError):
+        return None
 
 
 def later(start: datetime, seconds: float) -> datetime | None:

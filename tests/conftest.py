@@ -7,6 +7,11 @@ import struct
 import zlib
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
 
 # Tests speak to this machine only, and what is set in the environment must not steer them.
 for _name in list(os.environ):

@@ -48,10 +48,16 @@ def integer(name: str, value: Any, low: int, high: int) -> list[Part]:
         return []
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InvalidOptionError(
-            f"{name} is {printable(repr(value), 60)}; a whole number from {low} to {high} is "
-            "allowed."
+            f"{name} is {_shown(value)}; a whole number from {low} to {high} is allowed."
         )
     return [Part.text(name, int.__repr__(value))]
+
+
+def _shown(value: Any) -> str:
+    try:
+        return printable(repr(value), 60)
+    except ValueError:  # Python does not write out numbers of thousands of digits
+        return "a number of thousands of digits"
 
 
 def palette(name: str, value: Any) -> list[Part]:

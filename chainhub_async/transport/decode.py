@@ -149,13 +149,13 @@ def _text(value: Any) -> str | None:
 
 
 def _code(value: Any) -> str | int | None:
-    return value if isinstance(value, str | int) else None
+    return value if isinstance(value, str | int) and not isinstance(value, bool) else None
 
 
 def _facts(response: Response, request_id: str | None) -> dict[str, Any]:
     return {
         "status": response.status,
-        "request_id": request_id or response.request_id,
+        "request_id": response.request_id or request_id,
         "attempts": response.attempts,
         "bytes_sent": response.bytes_sent,
     }
@@ -223,8 +223,9 @@ def api_error(response: Response, billed: Billed, *, max_retry_after: float) -> 
             location=None if target is None else printable(target, 2000),
             **facts,
         )
-    kind: type[errors.APIError] = errors.ServerError if status >= 500 else errors.BadRequestError
-    kind = errors.InsufficientBalanceError if error.no_balance else _BY_STATUS.get(status, kind)
+    kind = _BY_STATUS.get(status, _kind_of(status))
+    if error.no_balance:
+        kind = errors.InsufficientBalanceError
     waits = wait_asked_for(response)
     if waits is not None:
         facts["retry_after"] = waits
@@ -233,6 +234,12 @@ def api_error(response: Response, billed: Billed, *, max_retry_after: float) -> 
     if waits is not None and waits > max_retry_after:
         hint = f" It asks to come back in {waits:.0f} s, which is longer than max_retry_after."
     return kind(f"The gateway answered {status}: {error.sentence}{hint}", **facts)
+
+
+def _kind_of(status: int) -> type[errors.APIError]:
+    if status >= 500:
+        return errors.ServerError
+    return errors.BadRequestError if status >= 400 else errors.APIError
 
 
 def wait_asked_for(response: Response) -> float | None:

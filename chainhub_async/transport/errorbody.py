@@ -71,23 +71,24 @@ class ErrorBody:
         try:
             return cls.of(json.loads(body))
         except (ValueError, RecursionError):
-            return cls(message=_plain_words(body))
+            text = body[:4096].decode("utf-8-sig", "replace")
+            return cls(message=_plain_words(text), request_id=_request_id_in(text))
 
     @classmethod
     def of(cls, raw: Any) -> ErrorBody:
         """Reads decoded JSON of any kind."""
         if not isinstance(raw, dict):
-            return cls(message=printable(raw, _TEXT_LIMIT) if isinstance(raw, str) else None)
+            return cls(message=_plain_words(raw) if isinstance(raw, str) else None)
         inner = raw.get("error")
         detail = inner if isinstance(inner, dict) else {}
         codes = [detail.get("code"), detail.get("type"), raw.get("code"), raw.get("reject_reason")]
-        known = {str(code).lower() for code in codes if _is_code(code)}
-        message = _words(detail) or _words(raw)
+        known = {str(code).lower() for code in (*codes, raw.get("type")) if _is_code(code)}
+        words = _words(detail) or _words(raw)
         return cls(
             failed=bool(inner) or _is_failure(raw.get("code")),
-            message=message,
+            message=None if words is None else printable(words, _TEXT_LIMIT),
             code=next((code for code in codes if _is_code(code)), None),
-            request_id=_request_id(raw, detail, message),
+            request_id=_request_id(raw, detail, words),
             no_balance=bool(known & _NO_BALANCE),
             refuses=bool(known & (_NO_BALANCE | _REFUSES)),
             permanent=bool(known & _PERMANENT),
@@ -99,33 +100,47 @@ def _is_code(value: Any) -> bool:
 
 
 def _is_failure(code: Any) -> bool:
-    # Task envelope: 0 is success and anything else is failure, at HTTP 200 too.
-    return code not in (None, 0, "0", "")
+    # Task envelope: 0 is success and anything else is failure, at HTTP 200 too; some task routes
+    # of the gateway family say it in a word.
+    return code not in (None, 0, "0", "") and str(code).lower() not in {"success", "succeed"}
 
 
 def _words(body: dict[str, Any]) -> str | None:
     for name in _WORDS:
         value = body.get(name)
         if isinstance(value, list | dict) and value and name == "detail":
-            value = json.dumps(value, ensure_ascii=False, default=str)
+            value = _as_text(value)
         if isinstance(value, str) and value.strip():
-            return printable(value.strip(), _TEXT_LIMIT)
+            return value.strip()
     return None
 
 
-def _request_id(raw: dict[str, Any], detail: dict[str, Any], message: str | None) -> str | None:
+def _as_text(value: Any) -> str | None:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        # Nested just as deeply as could be read, and no deeper could be written.
+        return None
+
+
+def _request_id(raw: dict[str, Any], detail: dict[str, Any], words: str | None) -> str | None:
     for value in (raw.get("request_id"), detail.get("request_id")):
         if isinstance(value, str) and value:
             return printable(value, 200)
-    found = _REQUEST_ID.search(message or "")
-    return found.group(1) if found else None
+    return _request_id_in(words or "")
 
 
-def _plain_words(body: bytes) -> str | None:
-    text = body[:4096].decode("utf-8", "replace").strip()
+def _request_id_in(words: str) -> str | None:
+    # At the very end of what may be a long message.
+    found = _REQUEST_ID.search(words)
+    return printable(found.group(1)) if found else None
+
+
+def _plain_words(text: str) -> str | None:
+    text = " ".join(text.split())
     if text.startswith("<"):
         title = re.search(r"<(?:title|h1)[^>]*>([^<]{1,200})<", text, re.IGNORECASE)
         return (
             f"an HTML page ({printable(title.group(1).strip(), 200)})" if title else "an HTML page"
         )
-    return printable(" ".join(text.split()), _TEXT_LIMIT) or None
+    return printable(text, _TEXT_LIMIT) or None

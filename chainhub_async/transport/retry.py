@@ -30,13 +30,20 @@ def _attempts(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
         )
 
 
+def _yes_or_no(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
+    # Not just truthy: a text such as "no" here would spend money.
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{attribute.name} is {value!r}; True or False is allowed.")
+
+
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
     """When a failed call is sent again. By default only if it provably was not executed.
 
     Attributes:
         max_attempts: tries in all; 1 never sends again.
-        base_delay: seconds; before try n+1 a random time up to `base_delay * 2**n` passes.
+        base_delay: seconds; a random time up to this passes before the second try, up to twice as
+            much before the third, and so on.
         max_delay: seconds that random time never exceeds.
         max_retry_after: the longest wait, in seconds, that the gateway may ask for; beyond it the
             call fails with `retry_at` set.
@@ -48,7 +55,7 @@ class RetryPolicy:
     base_delay: float = attrs.field(default=0.5, validator=_seconds)
     max_delay: float = attrs.field(default=20.0, validator=_seconds)
     max_retry_after: float = attrs.field(default=120.0, validator=_seconds)
-    resend_uncertain: bool = False
+    resend_uncertain: bool = attrs.field(default=False, validator=_yes_or_no)
 
     def delay(self, failure: Failure, attempt: int, draw: Callable[[], float]) -> float | None:
         """Returns the seconds to wait before the next try, or None to give up.

@@ -1,0 +1,1 @@
+"""What a server sends: read into results and exceptions, without the key in any of them."""

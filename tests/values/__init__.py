@@ -1,0 +1,1 @@
+"""The values a caller gives, gets and catches."""
