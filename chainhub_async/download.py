@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
-import aiofiles
 import aiohttp
 import anyio
 import anyio.to_thread
 import attrs
-from aiofiles.threadpool.binary import AsyncBufferedIOBase
+import yarl
 
-from chainhub_async import files, formats, times
-from chainhub_async.errors import (
-    DownloadError,
-    ResultExpiredError,
-    UnsafeAddressError,
-    printable,
-)
+from chainhub_async import addresses, files, formats, times
+from chainhub_async.errors import ClosedError, DownloadError, ResultExpiredError, printable
 from chainhub_async.events import DownloadProgress, Saved
-from chainhub_async.networks import Network, is_local, network_of
+from chainhub_async.networks import Network
 from chainhub_async.transport.deadlines import Deadlines
 from chainhub_async.transport.http import USER_AGENT, Transport
 from chainhub_async.transport.session import AddressRefusedError, proxy_for
@@ -82,24 +76,31 @@ class Downloader:
 
         Raises:
             DownloadError: it could not be fetched, or is no whole image.
+            ClosedError: the client was closed meanwhile.
         """
-        _check_url(job.url)
+        addresses.check(job.url)
         await self._transport.pool.bind()
         call = next(self._transport.pool.numbers)
-        problem = _TryAgainError("not tried")
-        for number in range(_TRIES):
-            if number:
-                await anyio.sleep(problem.wait + self._pause(number))
+        with self._transport.pool.under_way():
+            return await self._fetch(call, job)
+        raise ClosedError("The client was closed during the download.")
+
+    async def _fetch(self, call: int, job: Job) -> Path:
+        timeout = self._transport.config.timeout
+        left = timeout.total
+        for number in itertools.count(1):
+            deadlines = Deadlines(timeout, total_left=left, upload=None)
             try:
-                return await self._try(call, job)
+                return await self._try(call, job, deadlines)
             except _TryAgainError as again:
                 problem = again
-        raise DownloadError(
-            f"The result could not be downloaded in {_TRIES} tries; the last one: {problem}. It is "
-            "paid for and stays at its address until it expires: download it again.",
-            url=job.url,
-            status=problem.status,
-        )
+            pause = problem.wait + self._pause(number)
+            if left is not None:
+                left -= deadlines.spent + pause
+            if number == _TRIES or (left is not None and left <= 0):
+                raise _given_up(problem, number, job.url)
+            await anyio.sleep(pause)
+        raise AssertionError("the loop above does not end")  # pragma: no cover
 
     def _pause(self, number: int) -> float:
         policy = self._transport.retry
@@ -107,41 +108,47 @@ class Downloader:
             policy.max_delay, policy.base_delay * 2.0 ** (number - 1)
         )
 
-    async def _try(self, call: int, job: Job) -> Path:
-        part = files.part_path(job.directory, job.stem)
-        deadlines = Deadlines(self._transport.config.timeout, total_left=None, upload=None)
+    async def _try(self, call: int, job: Job, deadlines: Deadlines) -> Path:
+        part = files.PartFile(job.directory, job.stem)
         saved: Saved | None = None
         try:
             with deadlines.scope:
                 size = await self._fetch_part(call, job, part, deadlines)
-                path = await _published(job, part)
+                path = await anyio.to_thread.run_sync(part.publish, _checked(job))
                 saved = Saved(call=call, path=path, bytes_received=size)
         except aiohttp.ClientError as foreign:
             raise _foreign(foreign, job.url) from None
+        except ValueError as problem:
+            # Of host names that no look-up can take, which aiohttp passes through.
+            raise _unusable(problem, job.url) from None
         except OSError as problem:
             raise DownloadError(
                 f"The result cannot be saved in {str(job.directory)!r}: {problem}.", url=job.url
             ) from None
         finally:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(_remove, part)
+                await anyio.to_thread.run_sync(part.drop)
         if saved is None:
             raise _TryAgainError(deadlines.sentence)
         self._transport.emit(saved)
         return saved.path
 
-    async def _fetch_part(self, call: int, job: Job, part: Path, deadlines: Deadlines) -> int:
+    async def _fetch_part(
+        self, call: int, job: Job, part: files.PartFile, deadlines: Deadlines
+    ) -> int:
         received = 0
-        async with self._opened(job, deadlines) as reply, _growing(part) as file:
-            total = reply.content_length
+        async with self._opened(job, deadlines) as reply:
+            # Of a compressed answer this would be another length.
+            total = None if "content-encoding" in reply.headers else reply.content_length
+            if (total or 0) > SIZE_LIMIT:
+                raise _too_large(job.url)
+            await anyio.to_thread.run_sync(part.write, b"")
             async for chunk in reply.content.iter_any():
                 received += len(chunk)
-                if max(received, total or 0) > SIZE_LIMIT:
-                    raise DownloadError(
-                        f"The result is larger than {SIZE_LIMIT:,} bytes.", url=job.url
-                    )
+                if received > SIZE_LIMIT:
+                    raise _too_large(job.url)
                 deadlines.replying()
-                await file.write(chunk)
+                await anyio.to_thread.run_sync(part.write, chunk)
                 self._transport.emit(
                     DownloadProgress(
                         call=call, url=job.url, bytes_received=received, bytes_total=total
@@ -162,7 +169,7 @@ class Downloader:
                     self._check_status(reply, job)
                     yield reply
                     return
-                url = _redirected(url, reply.headers.get("location"), job)
+                url = addresses.redirected(url, reply.headers.get("location"), job.url)
             finally:
                 reply.close()
         raise DownloadError(
@@ -174,15 +181,16 @@ class Downloader:
     ) -> aiohttp.ClientResponse:
         transport = self._transport
         proxy = proxy_for(url, transport.config.proxy)
-        if proxy is None and not allow_private:
-            session = await transport.pool.downloads(await self._networks())
+        allowed = addresses.ANY_HOME if allow_private else await self._networks()
+        if proxy is None:
+            session = await transport.pool.downloads(allowed)
         else:
-            # Through a proxy only the proxy's address is connected to; a literal one is told here.
-            if not allow_private:
-                _check_literal(url, await self._networks())
+            # Only the proxy's own address is connected to; a literal one is told here.
+            addresses.check_literal(url, allowed)
             session = await transport.pool.api()
         return await session.get(
-            url,
+            # As it is: a signature may cover the very letters of the address.
+            yarl.URL(url, encoded=True) if _is_encoded(url) else url,
             headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
             allow_redirects=False,
             raise_for_status=False,
@@ -193,11 +201,17 @@ class Downloader:
 
     async def _networks(self) -> frozenset[Network]:
         """Returns the networks results may come from: the public one, and the gateway's own."""
-        if self._reachable is None:
-            host = urlsplit(self._transport.config.base_url).hostname or ""
-            own = {Network.LOOPBACK} if is_local(host) else await _networks_of(host)
-            self._reachable = frozenset({Network.PUBLIC, *own} - {Network.FORBIDDEN})
-        return self._reachable
+        if self._reachable is not None:
+            return self._reachable
+        host = urlsplit(self._transport.config.base_url).hostname or ""
+        own: frozenset[Network] = frozenset()
+        with anyio.move_on_after(self._transport.config.timeout.connect):
+            try:
+                own = await addresses.networks_of(host)
+                self._reachable = addresses.ANY_HOME & (own | {Network.PUBLIC})
+            except (OSError, ValueError):
+                pass  # asked again by the next download
+        return addresses.ANY_HOME & (own | {Network.PUBLIC})
 
     def _check_status(self, reply: aiohttp.ClientResponse, job: Job) -> None:
         status = reply.status
@@ -226,96 +240,47 @@ class Downloader:
         raise DownloadError(f"The result's address answered {status}.", url=job.url, status=status)
 
 
-@asynccontextmanager
-async def _growing(part: Path) -> AsyncGenerator[AsyncBufferedIOBase, None]:
-    """Opens a new file, and leaves it closed, and if all went well on the disk itself."""
-    file = await aiofiles.open(part, "xb")
-    try:
-        yield file
-        await file.flush()
-        await anyio.to_thread.run_sync(os.fsync, file.fileno())
-    finally:
-        with anyio.CancelScope(shield=True):
-            await file.close()
+def _is_encoded(url: str) -> bool:
+    return url.isascii() and url.isprintable() and not set(url) & set(' "<>\\^`{|}#')
 
 
-async def _published(job: Job, part: Path) -> Path:
-    suffix = await anyio.to_thread.run_sync(_image_suffix, part)
-    # Once begun, neither deadline nor cancellation interrupts this: the thread is waited for.
-    return await anyio.to_thread.run_sync(job.publish, part, suffix)
+def _too_large(url: str) -> DownloadError:
+    return DownloadError(f"The result is larger than {SIZE_LIMIT:,} bytes.", url=url)
 
 
-def _image_suffix(part: Path) -> str:
-    with part.open("rb") as file:
-        kind = formats.media_type(file.read(formats.HEAD_SIZE))
-        if kind is None:
-            raise _TryAgainError("what came is not a JPEG, PNG or WebP image")
-        if not formats.is_whole(file, 0, part.stat().st_size):
-            raise _TryAgainError("the image that came is cut")
-    return formats.SUFFIXES[kind]
+def _checked(job: Job) -> Callable[[Path], Path]:
+    """Returns what gives a file its name if it is a whole image."""
 
+    def publish(part: Path) -> Path:
+        with part.open("rb") as file:
+            kind = formats.media_type(file.read(formats.HEAD_SIZE))
+            if kind is None:
+                raise _TryAgainError("what came is not a JPEG, PNG or WebP image")
+            if not formats.is_whole(file, 0, part.stat().st_size):
+                raise _TryAgainError("the image that came is cut")
+        return job.publish(part, formats.SUFFIXES[kind])
 
-def _remove(part: Path) -> None:
-    part.unlink(missing_ok=True)
-
-
-def _check_url(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
-        raise DownloadError(
-            f"The result's address is {printable(url, 200)!r}; an http:// or https:// address is "
-            "expected.",
-            url=url,
-        )
-
-
-def _check_literal(url: str, allowed: frozenset[Network]) -> None:
-    host = urlsplit(url).hostname or ""
-    try:
-        network = network_of(host)
-    except ValueError:
-        network = Network.LOOPBACK if is_local(host) else Network.PUBLIC
-    if network not in allowed:
-        raise _unsafe(url)
-
-
-async def _networks_of(host: str) -> set[Network]:
-    try:
-        found = await anyio.getaddrinfo(host, None)
-        return {network_of(str(address[4][0])) for address in found}
-    except (OSError, ValueError):
-        return set()
-
-
-def _redirected(url: str, location: str | None, job: Job) -> str:
-    target = urljoin(url, location or "")
-    if not location:
-        raise DownloadError("The result's address redirects to nowhere.", url=job.url)
-    if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
-        raise UnsafeAddressError(
-            "The result's address redirects from https to an unprotected one.", url=job.url
-        )
-    _check_url(target)
-    return target
+    return publish
 
 
 def _foreign(foreign: aiohttp.ClientError, url: str) -> Exception:
     if isinstance(foreign, aiohttp.ClientConnectorError) and isinstance(
         foreign.os_error, AddressRefusedError
     ):
-        return _unsafe(url)
+        return addresses.unsafe(url)
     if isinstance(foreign, aiohttp.ClientConnectorCertificateError | aiohttp.InvalidURL):
-        return DownloadError(f"The result's address cannot be used: {printable(foreign)}.", url=url)
+        return _unusable(foreign, url)
     return _TryAgainError(printable(f"{type(foreign).__name__}: {foreign}", 300))
 
 
-def _unsafe(url: str) -> UnsafeAddressError:
-    return UnsafeAddressError(
-        "The result's address leads into a private network, not to a public one. If it is yours, "
-        "pass allow_private=True.",
+def _given_up(problem: _TryAgainError, tries: int, url: str) -> DownloadError:
+    return DownloadError(
+        f"The result could not be downloaded in {tries} tries; the last one: {problem}. It is "
+        "paid for and stays at its address until it expires: download it again.",
         url=url,
+        status=problem.status,
     )
+
+
+def _unusable(problem: Exception, url: str) -> DownloadError:
+    return DownloadError(f"The result's address cannot be used: {printable(problem)}.", url=url)

@@ -10,7 +10,10 @@ import itertools
 import os
 import re
 import secrets
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 _LONGEST_STEM = 100
 # Windows keeps these names for devices, whatever the suffix.
@@ -38,6 +41,55 @@ def safe_stem(text: str, fallback: str = "image") -> str:
 def part_path(directory: Path, stem: str) -> Path:
     """Returns the name under which a file of this stem grows: unguessable, in its own directory."""
     return directory / f".{stem[:60]}.{secrets.token_hex(8)}.part"
+
+
+class PartFile:
+    """A file that grows under a temporary name. Each method blocks, and is run in a thread.
+
+    A cancelled caller does not stop the thread it waited for. So whatever is under way when `drop`
+    is called, `drop` waits for it, and nothing begins afterwards.
+    """
+
+    def __init__(self, directory: Path, stem: str) -> None:
+        self._path = part_path(directory, stem)
+        self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
+        self._dropped = False
+
+    def write(self, data: bytes) -> None:
+        """Appends; the first call makes the file."""
+        with self._lock:
+            self._check()
+            if self._file is None:
+                self._file = self._path.open("xb")
+            self._file.write(data)
+
+    def publish(self, finish: Callable[[Path], Path]) -> Path:
+        """Brings the whole to the disk itself and returns what `finish`, given its path, does."""
+        with self._lock:
+            self._check()
+            if self._file is not None:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._file.close()
+            return finish(self._path)
+
+    def drop(self) -> None:
+        """Removes the file, unless it has got its name."""
+        with self._lock:
+            self._dropped = True
+            try:
+                # What could not be written is not written on closing either.
+                if self._file is not None:
+                    self._file.close()
+            except OSError:
+                pass
+            finally:
+                self._path.unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        if self._dropped:
+            raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
 
 
 def publish_as(target: Path, part: Path, _suffix: str) -> Path:

@@ -85,6 +85,9 @@ class Deadlines:
     def sentence(self) -> str:
         """Says which deadline passed."""
         seconds, _ = self._bounds[self._passed]
+        if self._passed == "total":
+            # What earlier attempts left of it is not what the caller had set.
+            seconds = self._timeout.total or seconds
         return f"After {seconds:g} s {_WHAT[self._passed]} (phase: {self.phase})"
 
     def _bound(self, name: str, seconds: float | None) -> None:

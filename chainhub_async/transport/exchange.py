@@ -1,7 +1,4 @@
-"""One attempt: the request out, the answer in, and what is known of it when it ends.
-
-The one place where aiohttp's exceptions become this package's.
-"""
+"""One attempt: the request out, the answer in, and what is known of it when it ends."""
 
 from __future__ import annotations
 
@@ -17,21 +14,24 @@ import attrs
 
 from chainhub_async import errors
 from chainhub_async.config import Secret
-from chainhub_async.errors import Attempt, printable
+from chainhub_async.errors import Attempt
 from chainhub_async.transport import decode, evidence
 from chainhub_async.transport.deadlines import Deadlines
 from chainhub_async.transport.errorbody import ErrorBody
-from chainhub_async.transport.evidence import AGAIN, Evidence, Failure, Verdict
+from chainhub_async.transport.evidence import Evidence, Failure, Verdict
+from chainhub_async.transport.foreign import Problem
 from chainhub_async.transport.messages import Request, Response
 from chainhub_async.transport.multipart import Body
+from chainhub_async.transport.unpack import Unpacker
 
 REPLY_LIMIT = 1024 * 1024
 """Bytes of an answer that are read, decoded."""
 
+# Seconds for reading the image's file to come to an end.
+_STOPPING = 1.0
 # Texts shorter than this also occur by chance, and a result must not be damaged by hiding a key
 # that is not there; in an answer that is an error nothing can be damaged.
 _SHORTEST_HIDDEN_KEY = 8
-_SSL_BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
 
 
 @attrs.frozen(kw_only=True)
@@ -53,15 +53,6 @@ class Way:
     proxy: str | None = attrs.field(repr=False)
     ssl: ssl.SSLContext | bool
     headers: Mapping[str, str] = attrs.field(repr=False)
-
-
-@attrs.frozen
-class _Problem:
-    """A foreign exception without its traceback, whose frames hold the key."""
-
-    kind: str
-    text: str
-    status: int | None = None
 
 
 class Exchange:
@@ -91,7 +82,7 @@ class Exchange:
             total_left=total_left,
             upload=None if self.body is None else self.body.size,
         )
-        self._problem: _Problem | None = None
+        self._problem: Problem | None = None
         self._status: int | None = None
         self._headers: tuple[tuple[str, str], ...] = ()
         self._content = bytearray()
@@ -103,15 +94,24 @@ class Exchange:
                 try:
                     await self._send_and_read()
                 except Exception as foreign:
-                    self._problem = _problem(foreign)
+                    self._problem = Problem.of(foreign, _hider(self._way.key, always=True))
+                    # In some places aiohttp turns a cancellation into an error of its own.
+                    if self.deadlines.scope.cancel_called:
+                        self._problem = Problem("deadline", self.deadlines.sentence)
+                except BaseException as interruption:
+                    # Reports of errors show the locals of frames, and those of aiohttp hold the
+                    # key: a caller's time-out would carry them along.
+                    interruption.__context__ = None
+                    raise interruption.with_traceback(None) from None
         finally:
             # In this order: what is still buffered must be gone before anything is awaited.
             if self.body is not None:
                 self.body.stop()
-                with anyio.CancelScope(shield=True):
+                # Bounded, since a disk may hang too; stopped, the body sends nothing more.
+                with anyio.move_on_after(_STOPPING, shield=True):
                     await self.body.wait_finished()
         if self.deadlines.scope.cancelled_caught:
-            self._problem = _Problem("deadline", self.deadlines.sentence)
+            self._problem = Problem("deadline", self.deadlines.sentence)
         return self._outcome()
 
     @property
@@ -152,6 +152,7 @@ class Exchange:
             data=self.body,
             headers={**way.headers, "Authorization": f"Bearer {way.key.reveal()}"},
             allow_redirects=False,
+            auto_decompress=False,
             raise_for_status=False,
             proxy=way.proxy,
             ssl=way.ssl,
@@ -162,20 +163,22 @@ class Exchange:
             self.deadlines.replying()
             self._status = reply.status
             self._headers = tuple(reply.headers.items())
-            whole = await self._read(reply.content)
+            whole = await self._read(reply)
         finally:
             if whole and (self.body is None or self.body.complete):
                 reply.release()
             else:
                 reply.close()
 
-    async def _read(self, content: aiohttp.StreamReader) -> bool:
-        async for chunk in content.iter_any():
-            self._content += chunk
+    async def _read(self, reply: aiohttp.ClientResponse) -> bool:
+        unpacker = Unpacker(reply.headers.get("content-encoding"))
+        async for chunk in reply.content.iter_any():
+            self._content += unpacker.feed(chunk, REPLY_LIMIT + 1 - len(self._content))
             if len(self._content) > REPLY_LIMIT:
                 del self._content[REPLY_LIMIT:]
-                self._problem = _Problem("oversize", f"is larger than {REPLY_LIMIT:,} bytes")
+                self._problem = Problem("oversize", f"is larger than {REPLY_LIMIT:,} bytes")
                 return False
+        unpacker.end()
         return True
 
     def _outcome(self) -> Response | Failure:
@@ -184,9 +187,12 @@ class Exchange:
         if self._status is None:
             return self._no_reply()
         response = self._response()
-        if 200 <= self._status < 300:
-            return self._damaged(response, self._problem) if self._problem else response
-        return self._refused(response)
+        if not 200 <= self._status < 300:
+            return self._refused(response)
+        problem = self._problem
+        if not self.evidence.complete:
+            problem = Problem("early", "came before the request had left whole: it is not its own")
+        return response if problem is None else self._damaged(response, problem)
 
     def _response(self) -> Response:
         hide = _hider(self._way.key, always=not 200 <= (self._status or 0) < 300)
@@ -211,34 +217,34 @@ class Exchange:
         told = decode.api_error(response, verdict.billed, max_retry_after=self._max_retry_after)
         return Failure(error=told, verdict=verdict)
 
-    def _damaged(self, response: Response, problem: _Problem) -> Failure:
+    def _damaged(self, response: Response, problem: Problem) -> Failure:
         verdict = evidence.judge_lost(self.evidence)
         if problem.kind == "oversize":
             # The gateway said yes at length; what it did will not be done again.
             verdict = Verdict(billed=errors.Billed.NO if self._request.safe else errors.Billed.YES)
         facts: dict[str, Any] = {"status": response.status, "request_id": response.request_id}
-        error: errors.TransportError
         if problem.kind == "deadline":
-            error = errors.DeadlineError(f"{problem.text}.", phase="reply", **facts)
-        else:
-            what = problem.text if problem.kind == "oversize" else f"was cut ({problem.text})"
-            error = errors.InvalidReplyError(
-                f"The gateway answered {response.status}, but its answer {what}.",
-                body=response.body,
-                **facts,
-            )
+            late = errors.DeadlineError(f"{problem.text}.", phase="reply", **facts)
+            return self._failure(late, verdict)
+        whole = problem.kind in {"early", "oversize"}
+        what = problem.text if whole else f"was cut ({problem.text})"
+        error = errors.InvalidReplyError(
+            f"The gateway answered {response.status}, but its answer {what}.",
+            body=response.body,
+            **facts,
+        )
         return self._failure(error, verdict)
 
     def _no_reply(self) -> Failure:
         seen = self.evidence
-        problem = self._problem or _Problem("lost", "the connection ended")
+        problem = self._problem or Problem("lost", "the connection ended")
         if problem.kind == "deadline":
             error: errors.TransportError = errors.DeadlineError(
                 f"{problem.text}.{_hint(seen)}", phase=seen.phase
             )
             return self._failure(error, evidence.judge_deadline(seen))
         if seen.phase == "connect":
-            return self._failure(*_never_connected(problem))
+            return self._failure(*problem.before_connected())
         if problem.kind == "malformed":
             error = errors.InvalidReplyError(
                 f"The answer is not valid HTTP ({problem.text}).{_hint(seen)}"
@@ -280,39 +286,3 @@ def _hider(key: Secret, *, always: bool) -> Callable[[str], str]:
         )
     )
     return lambda value: pattern.sub("***", value)
-
-
-def _problem(foreign: Exception) -> _Problem:
-    text = printable(f"{type(foreign).__name__}: {foreign}".removesuffix(": "), 300)
-    if isinstance(foreign, aiohttp.ClientHttpProxyError):
-        return _Problem("proxy", f"the proxy answered {foreign.status}", foreign.status)
-    if isinstance(foreign, aiohttp.ClientProxyConnectionError):
-        return _Problem("proxy", text)
-    if isinstance(foreign, aiohttp.ClientConnectorDNSError):
-        return _Problem("dns", printable(f"{foreign.host}: {foreign.os_error}", 300))
-    if isinstance(foreign, aiohttp.ClientConnectorCertificateError):
-        return _Problem("certificate", printable(foreign.certificate_error, 300))
-    if isinstance(foreign, aiohttp.ClientConnectorSSLError):
-        cut = isinstance(foreign.os_error, _SSL_BROKEN_OFF)
-        return _Problem("connect" if cut else "certificate", text)
-    # aiohttp reports an answer that is not HTTP as status 400, which no server sent.
-    if isinstance(foreign, aiohttp.ClientResponseError):
-        return _Problem("malformed", printable(foreign.message, 300))
-    return _Problem("lost", text)
-
-
-def _never_connected(problem: _Problem) -> tuple[errors.ConnectError, Verdict]:
-    if problem.kind == "certificate":
-        return (
-            errors.CertificateError(f"TLS was refused before anything was sent: {problem.text}."),
-            Verdict(billed=errors.Billed.NO),
-        )
-    if problem.kind == "proxy":
-        # What a proxy refuses once it refuses again, except when it is itself in trouble.
-        again = problem.status is None or problem.status >= 500 or problem.status == 429
-        return (
-            errors.ProxyError(f"No way through the proxy: {problem.text}."),
-            Verdict(billed=errors.Billed.NO, resends=AGAIN if again else 0),
-        )
-    kind = errors.NameResolutionError if problem.kind == "dns" else errors.ConnectError
-    return kind(f"No connection could be made: {problem.text}."), evidence.judge_connect()

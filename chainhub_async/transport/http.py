@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import random
 from collections.abc import Callable
@@ -12,7 +11,15 @@ import attrs
 
 from chainhub_async._version import __version__
 from chainhub_async.config import ClientConfig
-from chainhub_async.errors import Attempt, InvalidOptionError, RateLimitError, ServerError
+from chainhub_async.errors import (
+    Attempt,
+    Billed,
+    ChainHubError,
+    ClosedError,
+    InvalidOptionError,
+    RateLimitError,
+    ServerError,
+)
 from chainhub_async.events import (
     CallCancelled,
     Event,
@@ -43,6 +50,48 @@ _HEADERS = {
     "Accept-Encoding": "identity",
     "User-Agent": USER_AGENT,
 }
+_FROM_CHEAP = list(Billed)
+
+
+@attrs.define(eq=False)
+class _Call:
+    """One call under way: what came of its attempts so far."""
+
+    number: int
+    request: Request
+    attempts: tuple[Attempt, ...] = ()
+    exchange: Exchange | None = None
+    spent: float = 0.0
+
+    @property
+    def attempt(self) -> int:
+        """The number of the attempt that is being made, or comes next."""
+        return len(self.attempts) + 1
+
+    @property
+    def left(self) -> float | None:
+        """Seconds left of the call's own deadline."""
+        total = self.request.timeout.total
+        return None if total is None else max(0.0, total - self.spent)
+
+    @property
+    def bytes_sent(self) -> int:
+        """How far the attempt that is being made has come."""
+        return 0 if self.exchange is None else self.exchange.evidence.bytes_sent
+
+    def billed(self, last: Billed = Billed.NO) -> Billed:
+        """Returns what all attempts together may have cost; `last` is not among them yet."""
+        seen = [attempt.billed for attempt in self.attempts]
+        if self.exchange is not None:
+            seen.append(evidence.judge_lost(self.exchange.evidence).billed)
+        return max(last, *seen, key=_FROM_CHEAP.index) if seen else last
+
+    def failed(self, failure: Failure) -> None:
+        """Notes how the attempt that was being made ended."""
+        if self.exchange is not None:
+            self.attempts += (self.exchange.attempt(self.attempt, failure),)
+            self.spent += self.exchange.deadlines.spent
+            self.exchange = None
 
 
 @attrs.frozen(kw_only=True, eq=False)
@@ -73,31 +122,28 @@ class Transport:
         """
         self._refuse_what_never_fits(request)
         await self.pool.bind()
-        call = next(self.pool.numbers)
+        call = _Call(next(self.pool.numbers), request)
         self.pool.budget.call_started()
-        self.emit(RequestQueued(call=call, images=request.images))
-        attempts: tuple[Attempt, ...] = ()
-        total, spent = request.timeout.total, 0.0
-        for number in itertools.count(1):
-            async with self.pool.gate.enter(request.images):
-                started = anyio.current_time()
-                left = None if total is None else max(0.0, total - spent)
-                exchange = await self._exchange(request, call, number, left)
-                outcome = await self._run(exchange, call, number)
-            if isinstance(outcome, Response):
-                self._went_well(outcome, call)
-                return attrs.evolve(outcome, attempts=attempts)
-            attempts += (exchange.attempt(number, outcome),)
-            outcome.error.attempts = attempts
-            delay = self._delay(outcome, number)
-            self._ease_off(outcome, call, started, delay)
-            spent += exchange.deadlines.spent + (delay or 0.0)
-            if delay is None or (total is not None and spent >= total):
-                raise outcome.error
-            reason = outcome.error.message
-            self.emit(RetryScheduled(call=call, attempt=number, delay=delay, reason=reason))
-            await anyio.sleep(delay)
-        raise AssertionError("the loop above does not end")  # pragma: no cover
+        self.emit(RequestQueued(call=call.number, images=request.images))
+        try:
+            with self.pool.under_way():
+                return await self._send(call)
+            raise ClosedError("The client was closed while the call was under way.")
+        except ChainHubError as error:
+            error.attempts = call.attempts
+            error.billed = call.billed(error.billed)
+            error.bytes_sent = error.bytes_sent or call.bytes_sent
+            raise
+        except BaseException:
+            self.emit(
+                CallCancelled(
+                    call=call.number,
+                    attempt=call.attempt,
+                    bytes_sent=call.bytes_sent,
+                    billed=call.billed(),
+                )
+            )
+            raise
 
     def emit(self, event: Event) -> None:
         """Hands an event to the caller's callback, whose failures are logged."""
@@ -108,9 +154,28 @@ class Transport:
         except Exception:
             _log.warning("on_event raised for a %s", type(event).__name__, exc_info=True)
 
-    async def _exchange(
-        self, request: Request, call: int, number: int, left: float | None
-    ) -> Exchange:
+    async def _send(self, call: _Call) -> Response:
+        while True:
+            number = call.attempt
+            async with self.pool.gate.enter(call.request.images):
+                started = anyio.current_time()
+                call.exchange = await self._exchange(call)
+                outcome = await call.exchange.run()
+            if isinstance(outcome, Response):
+                self._went_well(outcome, call.number)
+                return attrs.evolve(outcome, attempts=call.attempts)
+            call.failed(outcome)
+            delay = self._delay(outcome, call)
+            self._ease_off(outcome, call.number, started, delay)
+            if delay is None:
+                raise outcome.error
+            call.spent += delay
+            reason = outcome.error.message
+            self.emit(RetryScheduled(call=call.number, attempt=number, delay=delay, reason=reason))
+            await anyio.sleep(delay)
+
+    async def _exchange(self, call: _Call) -> Exchange:
+        request, number = call.request, call.attempt
         url = self.config.base_url + request.path
         way = Way(
             session=await self.pool.api(),
@@ -124,32 +189,26 @@ class Transport:
         def progressed(body: Body) -> None:
             self.emit(
                 UploadProgress(
-                    call=call, attempt=number, bytes_sent=body.handed, bytes_total=body.size
+                    call=call.number,
+                    attempt=number,
+                    bytes_sent=body.handed,
+                    bytes_total=body.size,
                 )
             )
 
         return Exchange(
             way,
             request,
-            total_left=left,
+            total_left=call.left,
             max_retry_after=self.retry.max_retry_after,
             on_progress=progressed,
         )
 
-    async def _run(self, exchange: Exchange, call: int, number: int) -> Response | Failure:
-        try:
-            return await exchange.run()
-        except BaseException:
-            seen = exchange.evidence
-            billed = evidence.judge_lost(seen).billed
-            self.emit(
-                CallCancelled(call=call, attempt=number, bytes_sent=seen.bytes_sent, billed=billed)
-            )
-            raise
-
-    def _delay(self, failure: Failure, number: int) -> float | None:
-        delay = self.retry.delay(failure, number, self.draw)
-        return delay if delay is not None and self.pool.budget.take() else None
+    def _delay(self, failure: Failure, call: _Call) -> float | None:
+        delay = self.retry.delay(failure, len(call.attempts), self.draw)
+        if delay is None or (call.left is not None and delay >= call.left):
+            return None
+        return delay if self.pool.budget.take() else None
 
     def _ease_off(self, failure: Failure, call: int, started: float, delay: float | None) -> None:
         """Slows every call of the client down when the gateway asks for it."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import ssl
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
+import anyio
 from anyio.lowlevel import current_token
 
 from chainhub_async.config import Limits
@@ -41,6 +44,8 @@ class Pool:
         self._borrowed = borrowed
         self._api: aiohttp.ClientSession | None = None
         self._downloads: dict[frozenset[Network], aiohttp.ClientSession] = {}
+        self._under_way: set[anyio.CancelScope] = set()
+        self._all_ended: anyio.Event | None = None
         self._loop: Any = None
         self._closed = False
 
@@ -88,13 +93,33 @@ class Pool:
                     "The client is in use on another event loop; make one client for each loop."
                 )
             # asyncio.run() once more: what belonged to the loop before is gone with it.
-            await self._close_sessions()
             self.gate = Gate(self.limits)
+            self._under_way = set()
+        # First of all: other calls may come while the old sessions are being closed.
         self._loop = loop
+        await self._close_sessions()
+
+    @contextmanager
+    def under_way(self) -> Generator[None, None, None]:
+        """Surrounds a call or a download; closing the pool ends what is inside."""
+        with anyio.CancelScope() as scope:
+            self._under_way.add(scope)
+            try:
+                yield
+            finally:
+                self._under_way.discard(scope)
+                if self._all_ended is not None and not self._under_way:
+                    self._all_ended.set()
 
     async def close(self) -> None:
-        """Closes the connections. A borrowed session stays open."""
+        """Ends what is under way and closes the connections. A borrowed session stays open."""
         self._closed = True
+        if self._under_way and self._loop is current_token().native_token:
+            self._all_ended = self._all_ended or anyio.Event()
+            for scope in self._under_way:
+                scope.cancel()
+            # aiohttp would wait for uploads that nobody reads to be flushed.
+            await self._all_ended.wait()
         await self._close_sessions()
 
     async def _close_sessions(self) -> None:

@@ -30,6 +30,10 @@ class AddressRefusedError(OSError):
         super().__init__("the address is not in a network that may be connected to")
 
 
+class BrokenOffError(aiohttp.ClientConnectionError):
+    """The connection broke; raised in place of what makes aiohttp send a request again itself."""
+
+
 def check_ssl_context(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
     """Returns the context, if it verifies what it connects to.
 
@@ -90,7 +94,20 @@ def open_session(
         trace_configs=traces,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         auto_decompress=True,
+        middlewares=(_sent_once,),
     )
+
+
+async def _sent_once(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    # aiohttp resends idempotent methods after these: unseen, uncounted, and PUT and DELETE too.
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
+        raise BrokenOffError(f"{type(lost).__name__}: {lost}") from None
 
 
 def _connector(
@@ -168,9 +185,19 @@ def proxy_for(url: str, given: Secret | None) -> str | None:
         return None
     found = urllib.request.getproxies()
     proxy = found.get(parts.scheme) or found.get("all")
-    if proxy and urlsplit(proxy).scheme not in {"http", "https"}:
-        raise ConfigurationError(
-            f"The environment names a {urlsplit(proxy).scheme}:// proxy; only http:// and https:// "
-            'proxies can be used. Pass proxy="" to use none.'
-        )
-    return proxy or None
+    return _usable(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
+
+
+def _usable(proxy: str) -> str:
+    # What is wrong with it is not repeated: it may hold a password.
+    try:
+        parts = urlsplit(proxy)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return proxy
+        kind = f"a {parts.scheme}:// address"
+    except ValueError:
+        kind = "no address"
+    raise ConfigurationError(
+        f"The environment's proxy is {kind}; only http:// and https:// proxies can be used. Pass "
+        'proxy="" to use none.'
+    )

@@ -67,6 +67,7 @@ BAD: list[tuple[str, Any, str, str]] = [
         ("num_images", value, f"is {value!r}", "a whole number from 1 to 8")
         for value in (0, 9, -1, 1.0, 2.5, "2", True, False, NAN, 10**30, [1], 2 + 0j)
     ),
+    ("num_images", 10**5000, "thousands of digits", "from 1 to 8"),
     ("num_images", decimal.Decimal(2), "Decimal('2')", "from 1 to 8"),
     *(
         ("seed", value, f"is {value!r}", "a whole number from 0 to 2147483647")

@@ -1,0 +1,51 @@
+"""Compressed answers, which are not asked for but may come: bounded, and cut ones told. Pure.
+
+aiohttp takes a gzip stream that ends early for a whole one.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+# zlib's own number for "gzip or zlib, by the first bytes".
+_EITHER = 32 + zlib.MAX_WBITS
+
+
+class UnpackError(ValueError):
+    """The bytes are not what their `Content-Encoding` says, or end early."""
+
+
+class Unpacker:
+    """Unpacks one answer (RFC 9110 §8.4).
+
+    Args:
+        encoding: the answer's `Content-Encoding`.
+    """
+
+    def __init__(self, encoding: str | None) -> None:
+        self._encoding = (encoding or "identity").strip().lower()
+        self._inflate = zlib.decompressobj(_EITHER)
+        if self._encoding not in {"identity", "gzip", "x-gzip", "deflate"}:
+            raise UnpackError("its compression is none that was asked for")
+
+    def feed(self, data: bytes, most: int) -> bytes:
+        """Returns what `data` unpacks to, at most `most` bytes of it.
+
+        Raises:
+            UnpackError: it does not unpack.
+        """
+        if self._encoding == "identity":
+            return data
+        try:
+            return self._inflate.decompress(data, most)
+        except zlib.error as problem:
+            raise UnpackError(f"its compression is broken: {problem}") from None
+
+    def end(self) -> None:
+        """Checks that the end has been reached.
+
+        Raises:
+            UnpackError: the compressed stream is cut.
+        """
+        if self._encoding != "identity" and not self._inflate.eof:
+            raise UnpackError("its compressed stream ends early")
