@@ -46,7 +46,7 @@ def run_pytest(session: nox.Session, *options: str) -> None:
         "-c",
         str(ROOT / "pyproject.toml"),
         *options,
-        *(session.posargs or [str(ROOT / "tests")]),
+        *session.posargs,
     )
 
 
@@ -55,7 +55,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests against the built wheel, on every Python there is."""
     install_wheel(session, "cli", "emulator")
     session.install(*group("tests"))
-    run_pytest(session, *SHORT)
+    run_pytest(session, *SHORT, str(ROOT / "tests"))
 
 
 @nox.session
@@ -68,6 +68,7 @@ def coverage(session: nox.Session) -> None:
         "--cov",
         f"--cov-config={ROOT / 'pyproject.toml'}",
         "--cov-report=term",
+        str(ROOT / "tests"),
     )
 
 
@@ -84,7 +85,7 @@ def types(session: nox.Session) -> None:
     """Check types with mypy and pyright, and that the public ones are complete."""
     session.install("-e", ".[cli,emulator]", *group("types"))
     session.run("mypy")
-    session.run("pyright", f"--pythonpath={session.virtualenv.location}/bin/python")
+    session.run("pyright")
     session.run("pyright", "--verifytypes", "chainhub_async", "--ignoreexternal")
 
 
@@ -100,6 +101,26 @@ def bench(session: nox.Session) -> None:
     """Measure side by side with other clients; `-- --full` for the long run."""
     install_wheel(session)
     session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session(python="3.10")
+def floors(session: nox.Session) -> None:
+    """Run the tests with the oldest dependencies that are allowed."""
+    install_wheel(session)
+    session.install(*group("tests"))
+    extras = PYPROJECT["project"]["optional-dependencies"].values()
+    allowed = [*PYPROJECT["project"]["dependencies"], *(one for extra in extras for one in extra)]
+    session.install(*(one.replace(">=", "==") for one in allowed))
+    run_pytest(session, *SHORT, str(ROOT / "tests"))
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Make ten thousand calls through faults of every kind, twice."""
+    install_wheel(session)
+    session.install(*group("tests"))
+    session.env["SOAK_CALLS"] = "10000"
+    run_pytest(session, "--timeout=900", str(ROOT / "tests" / "transport" / "test_soak.py"))
 
 
 @nox.session

@@ -1,8 +1,8 @@
 """What each fault costs, client by client: `nox -s faults`.
 
-Every fault is met by every client with images of 50 KB, 2 MB and 9.9 MB; the server counts how often
-it was sent, and would have billed, the image. The faults come once; what follows them is answered
-well. Deadlines are shortened for all clients alike.
+Every fault is met by every client with images of 50 KB, 2 MB and 9.9 MB; the server counts how
+often it was sent the image, and would have billed it. A fault comes once; what follows it is
+answered well. Deadlines are shortened for all clients alike.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ FAULTS: dict[str, Callable[[int], Fault | None]] = {
 
 async def chainhub(stack: AsyncExitStack, url: str) -> Upload:
     """This package, as it comes."""
-    limits = Timeout(connect=SECONDS, write=SECONDS, read=SECONDS, reply=SECONDS, attempt=6 * SECONDS)
+    limits = Timeout(
+        connect=SECONDS, write=SECONDS, read=SECONDS, reply=SECONDS, attempt=6 * SECONDS
+    )
     hub = await stack.enter_async_context(
         AsyncChainHub(KEY, base_url=url, timeout=limits, retry=RetryPolicy(base_delay=0.05))
     )

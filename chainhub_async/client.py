@@ -74,9 +74,13 @@ class AsyncChainHub:
         session: aiohttp.ClientSession | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
-        config = ClientConfig.resolve(
-            api_key=api_key, base_url=base_url, timeout=timeout, limits=limits, proxy=proxy
-        )
+        try:
+            config = ClientConfig.resolve(
+                api_key=api_key, base_url=base_url, timeout=timeout, limits=limits, proxy=proxy
+            )
+        finally:
+            # Reports of errors show the locals of frames.
+            del api_key, proxy
         pool = Pool(config.limits, ssl_context, session)
         self._bind(_transport(config, retry, pool, on_event))
 
@@ -86,7 +90,9 @@ class AsyncChainHub:
         self.ideogram = AsyncIdeogram(transport)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self._transport.config.base_url!r})"
+        # In the traceback of a bad setting it is shown half built.
+        told = f"base_url={self._transport.config.base_url!r}" if "ideogram" in vars(self) else ""
+        return f"{type(self).__name__}({told})"
 
     async def __aenter__(self) -> Self:
         await self._transport.pool.bind()
@@ -121,23 +127,20 @@ class AsyncChainHub:
                 f"{', '.join(sorted(_CHANGEABLE))}. For anything else build another client."
             )
         now = self._transport
-        proxy = None if now.config.proxy is None else now.config.proxy.reveal()
-        config = ClientConfig.resolve(
-            api_key=changes.get("api_key", now.config.api_key.reveal()),
-            base_url=changes.get("base_url", now.config.base_url),
-            timeout=changes.get("timeout", now.config.timeout),
-            limits=now.config.limits,
-            proxy=changes.get("proxy", proxy),
-        )
-        client = object.__new__(type(self))
-        client._bind(
-            _transport(
-                config,
-                changes.get("retry", now.retry),
-                now.pool,
-                changes.get("on_event", now.on_event),
+        kept = now.config.proxy
+        retry, on_event = changes.get("retry", now.retry), changes.get("on_event", now.on_event)
+        try:
+            config = ClientConfig.resolve(
+                api_key=changes.get("api_key", now.config.api_key.reveal()),
+                base_url=changes.get("base_url", now.config.base_url),
+                timeout=changes.get("timeout", now.config.timeout),
+                limits=now.config.limits,
+                proxy=changes.get("proxy", None if kept is None else kept.reveal()),
             )
-        )
+        finally:
+            changes.clear()
+        client = object.__new__(type(self))
+        client._bind(_transport(config, retry, now.pool, on_event))
         return client
 
     async def request(
@@ -179,9 +182,9 @@ class AsyncChainHub:
             params=params,
             headers=headers,
             images=images,
-            timeout=timeout or self._transport.config.timeout,
+            timeout=_timeout(timeout, self._transport.config.timeout),
         )
-        return await self._transport.send(request)
+        return await self._transport.send(request, lambda response: response)
 
     async def wait(
         self, task: Task, *, path: str, interval: float = 2.0, timeout: float = 600.0
@@ -264,6 +267,14 @@ class AsyncChainHub:
             DownloadError: it could not be downloaded, or is no whole image.
         """
         return await save_as(self._downloader, image_or_url, path, allow_private=allow_private)
+
+
+def _timeout(given: Any, default: Timeout) -> Timeout:
+    if given is not None and not isinstance(given, Timeout):
+        raise ConfigurationError(
+            f"timeout is {given!r}; a Timeout(...) is expected, such as Timeout(total=60)."
+        )
+    return given or default
 
 
 def _transport(

@@ -62,6 +62,11 @@ class Billed(enum.Enum):
     YES = "yes"
     """The gateway reported success; only the result is missing or unusable."""
 
+    @staticmethod
+    def worst(*values: Billed) -> Billed:
+        """Returns the gravest of `values`: `YES` before `MAYBE` before `NO`."""
+        return max(values, key=list(Billed).index, default=Billed.NO)
+
 
 @attrs.frozen(kw_only=True)
 class Attempt:

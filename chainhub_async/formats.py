@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import BinaryIO
 
 JPEG = "image/jpeg"
@@ -42,11 +41,6 @@ def is_whole(file: BinaryIO, start: int, size: int) -> bool:
     if kind == PNG:
         return _png_is_whole(file, start, size)
     return kind == WEBP and _webp_is_whole(file, start, size)
-
-
-def bytes_are_whole(data: bytes) -> bool:
-    """The same for an image in memory."""
-    return is_whole(io.BytesIO(data), 0, len(data))
 
 
 def _webp_is_whole(file: BinaryIO, start: int, size: int) -> bool:

@@ -23,12 +23,18 @@ async def save_all(
     allow_private: bool,
 ) -> list[Path]:
     """Saves every image of a result that has an address; see `AsyncChainHub.save`."""
+    if not isinstance(result, ReplaceBackgroundResult):
+        raise InvalidRequestError(
+            f"result is a {type(result).__name__}; a ReplaceBackgroundResult is expected."
+        )
     if not result.images and result.task is not None:
         raise InvalidRequestError(
             f"There is nothing to save yet: task {printable(result.task.task_id, 100)} is "
             f"{printable(result.task.task_status, 50)!r}. Wait for it with hub.wait(...)."
         )
-    folder = await _folder(directory)
+    if name is not None and not isinstance(name, str):
+        raise InvalidRequestError(f"name is a {type(name).__name__}; text is expected.")
+    folder = await anyio.to_thread.run_sync(_folder, directory)
     stem = files.safe_stem(name or result.request_id or "replaced-background")
     saved: list[Path] = []
     failed: DownloadError | None = None
@@ -72,8 +78,7 @@ async def save_as(
             else f"image_or_url is a {type(url).__name__}; an image of a result or an address is "
             "expected."
         )
-    target = Path(path)
-    await anyio.to_thread.run_sync(_check_target, target)
+    target = await anyio.to_thread.run_sync(_target, path)
     job = Job(
         url=url,
         directory=target.parent,
@@ -85,21 +90,30 @@ async def save_as(
     return await downloader.fetch(job)
 
 
-async def _folder(directory: str | os.PathLike[str]) -> Path:
-    folder = Path(directory)
+def _folder(directory: str | os.PathLike[str]) -> Path:
     try:
-        await anyio.to_thread.run_sync(partial(folder.mkdir, parents=True, exist_ok=True))
-    except OSError as problem:
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, TypeError, ValueError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
         raise InvalidRequestError(
-            f"The directory {str(folder)!r} cannot be used: {problem.strerror}."
+            f"The directory {printable(repr(directory), 300)} cannot be used: {reason}."
         ) from None
     return folder
 
 
-def _check_target(target: Path) -> None:
-    if target.is_dir():
-        raise InvalidRequestError(
-            f"{str(target)!r} is a directory; name a file, or use hub.save(...)."
-        )
-    if not target.parent.is_dir():
-        raise InvalidRequestError(f"The directory {str(target.parent)!r} does not exist.")
+def _target(path: str | os.PathLike[str]) -> Path:
+    try:
+        target = Path(path)
+        if target.is_dir():
+            raise InvalidRequestError(
+                f"{str(target)!r} is a directory; name a file, or use hub.save(...)."
+            )
+        if target.parent.is_dir() and "\0" not in target.name:
+            return target
+        reason: object = f"the directory {str(target.parent)!r} does not exist"
+        if "\0" in str(target):
+            reason = "it holds a null character"
+    except (OSError, TypeError) as problem:
+        reason = getattr(problem, "strerror", None) or problem
+    raise InvalidRequestError(f"{printable(repr(path), 300)} cannot be written: {reason}.")

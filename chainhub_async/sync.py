@@ -109,9 +109,10 @@ class Ideogram:
 class ChainHub:
     """A client of the gateway for blocking callers.
 
-    It does what `AsyncChainHub` does, on an event loop in a thread of its own that is started by
-    the first call. Safe to use from many threads. Close it with `with` or `close`; a client that is
-    merely dropped closes itself.
+    It does what `AsyncChainHub` does, on an event loop in a thread of its own that the first call
+    starts. Safe to use from many threads, and in a notebook, whose own loop it holds up meanwhile.
+    A process forked after its first use needs another client. Close it with `with` or `close`; a
+    client that is merely dropped closes itself.
 
     Args:
         api_key: the key; by default the environment variable `CHAINHUB_API_KEY`.
@@ -146,17 +147,22 @@ class ChainHub:
         ssl_context: ssl.SSLContext | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
-        hub = AsyncChainHub(
-            api_key,
-            base_url=base_url,
-            timeout=timeout,
-            retry=retry,
-            limits=limits,
-            proxy=proxy,
-            ssl_context=ssl_context,
-            on_event=on_event,
-        )
-        self._bind(hub, Portal(hub.aclose))
+        try:
+            hub = AsyncChainHub(
+                api_key,
+                base_url=base_url,
+                timeout=timeout,
+                retry=retry,
+                limits=limits,
+                proxy=proxy,
+                ssl_context=ssl_context,
+                on_event=on_event,
+            )
+        finally:
+            # Reports of errors show the locals of frames.
+            del api_key, proxy
+        # Not `hub.aclose`: the hub refers to `on_event`, and that perhaps to this client.
+        self._bind(hub, Portal(hub._transport.pool.close))  # noqa: SLF001
 
     def _bind(self, hub: AsyncChainHub, portal: Portal) -> None:
         self._async = hub
@@ -164,7 +170,7 @@ class ChainHub:
         self.ideogram = Ideogram(hub.ideogram, portal)
 
     def __repr__(self) -> str:
-        return repr(self._async).removeprefix("Async")
+        return repr(self._async).removeprefix("Async") if "ideogram" in vars(self) else "ChainHub()"
 
     def __enter__(self) -> Self:
         return self
@@ -178,7 +184,7 @@ class ChainHub:
         self.close()
 
     def close(self) -> None:
-        """Closes the connections and ends the thread. Clients from `with_options` close too."""
+        """Closes connections and ends the thread. Calls under way fail; derived clients close."""
         self._portal.close()
 
     def with_options(self, **changes: Any) -> Self:
@@ -192,7 +198,10 @@ class ChainHub:
             ConfigurationError: a setting cannot be changed, or not to this value.
         """
         client = object.__new__(type(self))
-        client._bind(self._async.with_options(**changes), self._portal)
+        try:
+            client._bind(self._async.with_options(**changes), self._portal)
+        finally:
+            changes.clear()
         return client
 
     def request(

@@ -20,13 +20,6 @@ from chainhub_async.events import (
     UploadProgress,
 )
 
-_GRAVITY = (Billed.NO, Billed.MAYBE, Billed.YES)
-
-
-def worst(*judgements: Billed) -> Billed:
-    """Returns the gravest of what may have been billed."""
-    return max(judgements, key=_GRAVITY.index)
-
 
 class Stage(Enum):
     """Where a photo is. The values are what is shown."""
@@ -74,12 +67,12 @@ class Follower:
             case RetryScheduled():
                 # Unless told to take the risk, the client resends only what was not executed.
                 if self._whole and self.resend_uncertain:
-                    self.billed = worst(self.billed, Billed.MAYBE)
+                    self.billed = Billed.worst(self.billed, Billed.MAYBE)
                 self.on_note(f"trying again in {event.delay:.1f} s. {event.reason}")
             case Paused():
                 self.on_note(f"the gateway asks for a pause of {event.seconds:.0f} s.")
             case CallCancelled():
-                self.billed = worst(self.billed, event.billed)
+                self.billed = Billed.worst(self.billed, event.billed)
             case DownloadProgress():
                 self._addresses[event.call] = event.url
                 self.on_stage(Stage.DOWNLOAD, event.bytes_received, event.bytes_total)

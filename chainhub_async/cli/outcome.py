@@ -10,7 +10,6 @@ from typing import Any
 import attrs
 
 from chainhub_async.cli import exits
-from chainhub_async.cli.follower import worst
 from chainhub_async.cli.photos import Photo
 from chainhub_async.errors import (
     AuthenticationError,
@@ -104,11 +103,6 @@ class Outcome:
     def _request_id(self) -> str | None:
         told = self.result.request_id if self.result else None
         return told or (self.error.request_id if self.error else None)
-
-
-def billed_by(error: ChainHubError) -> Billed:
-    """Returns the gravest of an error's own word and that of its attempts."""
-    return worst(error.billed, *(attempt.billed for attempt in error.attempts))
 
 
 def _image(image: GeneratedImage) -> dict[str, Any]:

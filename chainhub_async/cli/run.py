@@ -11,8 +11,8 @@ import anyio
 import attrs
 
 from chainhub_async.cli.display import Display
-from chainhub_async.cli.follower import Follower, worst
-from chainhub_async.cli.outcome import ACCOUNT_ERRORS, Outcome, State, billed_by
+from chainhub_async.cli.follower import Follower
+from chainhub_async.cli.outcome import ACCOUNT_ERRORS, Outcome, State
 from chainhub_async.cli.photos import Photo
 from chainhub_async.client import AsyncChainHub
 from chainhub_async.errors import (
@@ -85,7 +85,7 @@ class _Story:
     def _billed(self) -> Billed:
         if self.result is not None and not isinstance(self.error, TaskFailedError):
             return Billed.YES
-        return worst(self.follower.billed, billed_by(self.error) if self.error else Billed.NO)
+        return Billed.worst(self.follower.billed, self.error.billed if self.error else Billed.NO)
 
     def _unsaved(self) -> Iterator[GeneratedImage]:
         for image in self.result.images if self.result else ():

@@ -99,7 +99,7 @@ class AsyncIdeogram:
             extra_fields=extra_fields,
         )
         request = await replace_background_request(call, self._timeout(timeout))
-        return decode.result(await self._transport.send(request))
+        return await self._transport.send(request, decode.result)
 
     def _timeout(self, timeout: Timeout | None) -> Timeout:
         if timeout is None:

@@ -11,9 +11,12 @@ import anyio
 import attrs
 
 from chainhub_async.errors import (
+    APIError,
+    Billed,
     InvalidOptionError,
     RateLimitError,
     ServerError,
+    TaskError,
     TaskTimeoutError,
     TransportError,
     printable,
@@ -38,8 +41,18 @@ async def wait_for(
             try:
                 found = decode.result(await ask(where))
             except (TransportError, RateLimitError, ServerError) as unanswered:
-                # The task goes on whether or not it can be asked for right now.
+                # The task goes on whether or not it can be polled right now.
                 problem = unanswered
+            except APIError as refusal:
+                raise TaskError(
+                    f"Task {printable(task.task_id, 100)} cannot be polled at {where!r}: {refusal} "
+                    "The task itself is paid for and goes on.",
+                    task=task,
+                    billed=Billed.YES,
+                    status=refusal.status,
+                    code=refusal.code,
+                    request_id=refusal.request_id,
+                ) from refusal
             else:
                 if decode.is_finished(found.task):
                     return found

@@ -156,7 +156,6 @@ def _facts(response: Response, request_id: str | None) -> dict[str, Any]:
     return {
         "status": response.status,
         "request_id": response.request_id or request_id,
-        "attempts": response.attempts,
         "bytes_sent": response.bytes_sent,
     }
 

@@ -6,6 +6,7 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from functools import lru_cache, partial
 from typing import Any
 
 import aiohttp
@@ -278,11 +279,15 @@ def _hider(key: Secret, *, always: bool) -> Callable[[str], str]:
     text = key.reveal()
     if not always and len(text) < _SHORTEST_HIDDEN_KEY:
         return lambda value: value
-    pattern = re.compile(
+    return partial(_pattern(text).sub, "***")
+
+
+@lru_cache(maxsize=8)
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(
         "".join(
             rf"(?:\\?{re.escape(sign)}|\\u00{ord(sign):02x}|%{ord(sign):02x}|\\u00{ord(sign):02X}"
             rf"|%{ord(sign):02X})"
             for sign in text
         )
     )
-    return lambda value: pattern.sub("***", value)

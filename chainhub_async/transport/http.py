@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
+from typing import TypeVar
 
 import anyio
 import attrs
@@ -30,7 +31,7 @@ from chainhub_async.events import (
     UploadProgress,
 )
 from chainhub_async.transport import evidence
-from chainhub_async.transport.evidence import Failure
+from chainhub_async.transport.evidence import Failure, Verdict
 from chainhub_async.transport.exchange import Exchange, Way
 from chainhub_async.transport.messages import Request, Response
 from chainhub_async.transport.multipart import Body
@@ -50,7 +51,7 @@ _HEADERS = {
     "Accept-Encoding": "identity",
     "User-Agent": USER_AGENT,
 }
-_FROM_CHEAP = list(Billed)
+T = TypeVar("T")
 
 
 @attrs.define(eq=False)
@@ -84,7 +85,7 @@ class _Call:
         seen = [attempt.billed for attempt in self.attempts]
         if self.exchange is not None:
             seen.append(evidence.judge_lost(self.exchange.evidence).billed)
-        return max(last, *seen, key=_FROM_CHEAP.index) if seen else last
+        return Billed.worst(last, *seen)
 
     def failed(self, failure: Failure) -> None:
         """Notes how the attempt that was being made ended."""
@@ -111,11 +112,12 @@ class Transport:
     on_event: OnEvent | None = attrs.field(default=None, repr=False)
     draw: Callable[[], float] = attrs.field(default=random.random, repr=False)
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request, read: Callable[[Response], T]) -> T:
         """Sends `request`, resending while it is provably unexecuted and the policy allows it.
 
-        Returns:
-            The answer, with a 2xx status.
+        Args:
+            request: the request.
+            read: makes a result of a response with a 2xx status, or raises what is wrong with it.
 
         Raises:
             ChainHubError: what came of the last attempt, with all attempts on it.
@@ -127,7 +129,7 @@ class Transport:
         self.emit(RequestQueued(call=call.number, images=request.images))
         try:
             with self.pool.under_way():
-                return await self._send(call)
+                return await self._send(call, read)
             raise ClosedError("The client was closed while the call was under way.")
         except ChainHubError as error:
             error.attempts = call.attempts
@@ -154,7 +156,7 @@ class Transport:
         except Exception:
             _log.warning("on_event raised for a %s", type(event).__name__, exc_info=True)
 
-    async def _send(self, call: _Call) -> Response:
+    async def _send(self, call: _Call, read: Callable[[Response], T]) -> T:
         while True:
             number = call.attempt
             async with self.pool.gate.enter(call.request.images):
@@ -163,7 +165,7 @@ class Transport:
                 outcome = await call.exchange.run()
             if isinstance(outcome, Response):
                 self._went_well(outcome, call.number)
-                return attrs.evolve(outcome, attempts=call.attempts)
+                return _read(call, outcome, read)
             call.failed(outcome)
             delay = self._delay(outcome, call)
             self._ease_off(outcome, call.number, started, delay)
@@ -233,3 +235,11 @@ class Transport:
                 f"A call for {request.images} images can never start: Limits(in_flight={most}) "
                 "allows fewer at once."
             )
+
+
+def _read(call: _Call, response: Response, read: Callable[[Response], T]) -> T:
+    try:
+        return read(response)
+    except ChainHubError as error:
+        call.failed(Failure(error=error, verdict=Verdict(billed=error.billed)))
+        raise

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from chainhub_async.config import Timeout
-from chainhub_async.errors import Attempt, printable
+from chainhub_async.errors import printable
 from chainhub_async.images import ImageSource
 
 
@@ -83,20 +83,16 @@ class Response:
         headers: names and values in the order received.
         body: the body, decoded, at most 1 MiB.
         received_at: when it had been read.
-        attempts: the attempts that failed before.
         bytes_sent: bytes of the request's body handed to the socket.
         upload_complete: whether that was all of them.
-        damage: what kept the body from being read whole, if anything did.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = attrs.field(default=b"", repr=False)
     received_at: datetime
-    attempts: tuple[Attempt, ...] = ()
     bytes_sent: int = 0
     upload_complete: bool = True
-    damage: str | None = None
 
     def header(self, name: str) -> str | None:
         """Returns the first header of that name, whatever its case, or None."""

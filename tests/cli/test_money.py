@@ -157,7 +157,8 @@ def test_a_task_that_cannot_be_asked_for(emulator: Emulator, photos: Photos) -> 
     assert done.exit_code == 5
     told = objects(done.stdout)[0]
     assert told["state"] == "unfinished"
-    assert told["error"]["type"] == "NotFoundError"
+    assert told["error"]["type"] == "TaskError"
+    assert told["error"]["status"] == 404
     assert told["task"]["task_id"] in done.stderr
 
 

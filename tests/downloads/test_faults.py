@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,6 +191,7 @@ async def test_broken_compression(
 @pytest.fixture
 def small_files() -> Iterator[int]:
     """No file may grow beyond so many bytes, as on a disk that is full."""
+    resource = pytest.importorskip("resource", reason="limits of processes are POSIX")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     yield 100_000

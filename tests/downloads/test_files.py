@@ -8,7 +8,7 @@ import os
 import threading
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import attrs
@@ -376,3 +376,20 @@ def test_directory_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number:
     monkeypatch.setattr(os, "link", other)
     with pytest.raises(OSError, match="no"):
         files.publish_new(tmp_path, "b", tmp_path / "a", ".png")
+
+
+@pytest.mark.parametrize("place", [None, 3, "a\0b", b"\xff\0"], ids=repr)
+async def test_no_place_to_save(server: MisbehavingServer, make_hub: MakeHub, place: Any) -> None:
+    """What is no path is refused in a sentence, before anything is fetched."""
+    hub = make_hub(server)
+    image = GeneratedImage(url=f"{server.base_url}/results/{'0' * 64}/0.png")
+    result = ReplaceBackgroundResult(images=(image,), received_at=datetime.now(timezone.utc))
+    with pytest.raises(errors.InvalidRequestError, match="cannot be used"):
+        await hub.save(result, place)
+    with pytest.raises(errors.InvalidRequestError, match="cannot be written"):
+        await hub.download(image, place)
+    with pytest.raises(errors.InvalidRequestError, match="name is a int"):
+        await hub.save(result, "out", name=cast("Any", 5))
+    with pytest.raises(errors.InvalidRequestError, match="result is a NoneType"):
+        await hub.save(cast("Any", None), "out")
+    assert not server.received

@@ -277,13 +277,3 @@ def test_the_text_names_the_request_last(body: Any) -> None:
     """`(request id: …)` at the end of a message of any length, in JSON or not."""
     error = decode.api_error(response(body, 500), errors.Billed.NO, max_retry_after=120)
     assert error.request_id == "text-1"
-
-
-def test_earlier_attempts_stay_on_late_failures() -> None:
-    """P3: the history of attempts is on the exception, wherever it is raised."""
-    earlier = (errors.Attempt(number=1, phase="connect", reason="refused"),)
-    answer = response({"data": []})
-    object.__setattr__(answer, "attempts", earlier)
-    with pytest.raises(errors.InvalidReplyError) as caught:
-        decode.result(answer)
-    assert caught.value.attempts == earlier

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from chainhub_async import Billed, errors
+from chainhub_async import Billed, InsufficientBalanceError, RetryPolicy, errors
 from chainhub_async.testing import bad_answers as b
 from chainhub_async.testing import bad_framing as g
 from chainhub_async.testing import faults as f
@@ -146,9 +146,10 @@ async def test_fault(server: MisbehavingServer, make_hub: MakeHub, row: Row, siz
     billed = server.billed[hashlib.sha256(image).hexdigest()] + server.billed[""]
     assert (error.billed, billed <= 1) == (row.billed, True), error
     assert billed == 0 or row.billed is not NO
+    assert error.attempts
+    assert error.attempts[-1].billed is error.billed
     if row.attempts:
-        made = len(error.attempts) or 1
-        assert made == row.attempts, error.attempts
+        assert len(error.attempts) == row.attempts, error.attempts
     posts = [request for request in server.received if request.method == "POST"]
     assert all(request.path.startswith("/ideogram") for request in posts)
     assert all(not request.body_complete for request in posts[:-1]) or billed == 0
@@ -175,3 +176,15 @@ async def test_resent_once_then_well(
     assert len(result.images) == 1
     assert server.billed == {hashlib.sha256(image).hexdigest(): 1}
     assert len(server.received) == 2
+
+
+async def test_a_refusal_does_not_hide_what_came_before(
+    server: MisbehavingServer, make_hub: MakeHub
+) -> None:
+    """With uncertain resends, the error is as grave as its gravest attempt."""
+    hub = make_hub(server, retry=RetryPolicy(base_delay=0.01, resend_uncertain=True))
+    server.script(f.ResetAfter(), b.ErrorEnvelope(1101))
+    with pytest.raises(InsufficientBalanceError) as caught:
+        await hub.ideogram.replace_background(photo_of(SMALL), prompt="a forest")
+    assert [attempt.billed for attempt in caught.value.attempts] == [MAYBE, NO]
+    assert caught.value.billed is MAYBE

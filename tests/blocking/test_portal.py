@@ -1,0 +1,663 @@
+"""The thread behind a blocking client: one, shared, ended in time, and never waiting for itself."""
+
+from __future__ import annotations
+
+import contextvars
+import gc
+import pickle
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+import pytest
+
+from chainhub_async import (
+    AuthenticationError,
+    Billed,
+    ChainHub,
+    ChainHubError,
+    ClosedError,
+    Timeout,
+)
+from chainhub_async import portal as portal_module
+from chainhub_async.portal import Portal
+from chainhub_async.testing import Emulator
+from chainhub_async.testing.placeholder import flat_png
+
+PHOTO = flat_png((8, 8), "portal")
+Threads = Callable[[], list[threading.Thread]]
+Eventually = Callable[..., bool]
+
+
+async def nothing() -> None:
+    """Has nothing to clear away."""
+
+
+def drop(box: list[Portal], _: object) -> None:
+    box.clear()
+
+
+def hold_up(busy: threading.Event, _: object) -> None:
+    busy.wait(0.2)
+
+
+def client(emulator: Emulator, **options: Any) -> ChainHub:
+    return ChainHub(emulator.api_key, base_url=emulator.base_url, **options)
+
+
+def in_thread(call: Callable[[], object]) -> tuple[threading.Thread, list[Any]]:
+    """Makes a call in another thread; returns it and the list that will hold what came of it."""
+    came: list[Any] = []
+
+    def run() -> None:
+        try:
+            came.append(call())
+        except BaseException as error:
+            came.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, came
+
+
+# --- one thread for each client ---------------------------------------------------------------
+
+
+def test_no_thread_before_the_first_call(emulator: Emulator, loop_threads: Threads) -> None:
+    """Building, deriving, entering and closing start nothing."""
+    with client(emulator) as hub:
+        hub.with_options(timeout=Timeout(total=9))
+        assert loop_threads() == []
+    assert emulator.connections == 0
+
+
+def test_one_thread_for_all_callers(
+    hub: ChainHub, emulator: Emulator, loop_threads: Threads
+) -> None:
+    """Sixteen threads that begin at once share one loop, and each gets its own answer."""
+    together = threading.Barrier(16)
+
+    def calls(number: int) -> list[int | None]:
+        together.wait()
+        derived = hub.with_options(timeout=Timeout(total=60))
+        return [
+            client.ideogram.replace_background(PHOTO, seed=100 * number + turn).images[0].seed
+            for turn, client in enumerate([hub, derived, hub])
+        ]
+
+    with ThreadPoolExecutor(16) as threads:
+        seeds = list(threads.map(calls, range(16)))
+    assert seeds == [[100 * n, 100 * n + 1, 100 * n + 2] for n in range(16)]
+    assert len(loop_threads()) == 1
+    assert sum(emulator.billed.values()) == 48
+
+
+def test_two_clients_have_two_threads(emulator: Emulator, loop_threads: Threads) -> None:
+    """Clients share nothing unless one was derived from the other."""
+    with client(emulator) as one, client(emulator) as other:
+        one.request("GET", "/v1/models")
+        other.request("GET", "/v1/models")
+        assert len(loop_threads()) == 2
+
+
+# --- where it is called -----------------------------------------------------------------------
+
+
+def test_inside_a_running_loop(hub: ChainHub) -> None:
+    """As in a notebook: it works, and blocks that loop meanwhile."""
+    ticks: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            ticks.append(time.monotonic())
+            await anyio.sleep(0.001)
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(tick)
+            await anyio.sleep(0.01)
+            before = len(ticks)
+            assert hub.ideogram.replace_background(PHOTO).images
+            assert len(ticks) == before
+            group.cancel_scope.cancel()
+
+    anyio.run(main)
+
+
+def test_in_worker_threads(hub: ChainHub) -> None:
+    """A worker thread of anyio, and a thread of an anyio portal, are threads as any other."""
+
+    def ask() -> int:
+        return hub.request("GET", "/v1/models").status
+
+    async def main() -> None:
+        assert await anyio.to_thread.run_sync(ask) == 200
+
+    anyio.run(main)
+    with anyio.from_thread.start_blocking_portal("asyncio") as portal:
+        assert portal.call(ask) == 200
+
+
+def test_context_variables_of_the_caller(emulator: Emulator) -> None:
+    """The callback sees the context variables of the thread that made the call."""
+    who = contextvars.ContextVar("who", default="nobody")
+    seen: set[str] = set()
+
+    def note(_: object) -> None:
+        seen.add(who.get())
+
+    with client(emulator, on_event=note) as hub:
+
+        def call(name: str) -> None:
+            who.set(name)
+            hub.request("GET", "/v1/models")
+
+        for name in ("first", "second"):
+            contextvars.copy_context().run(call, name)
+    assert seen == {"first", "second"}
+    assert who.get() == "nobody"
+
+
+def test_the_mark_of_another_loop_is_taken_off(emulator: Emulator) -> None:
+    """A caller's context may say that it runs under trio; the client's loop is asyncio's."""
+    mark: contextvars.ContextVar[str | None] = contextvars.ContextVar("current_async_library_cvar")
+
+    def call() -> None:
+        mark.set("trio")
+        seen: list[str | None] = []
+
+        def note(_: object) -> None:
+            seen.append(mark.get())
+
+        with client(emulator, on_event=note) as hub:
+            hub.request("GET", "/v1/models")
+        assert set(seen) == {None}
+        assert mark.get() == "trio"
+
+    contextvars.copy_context().run(call)
+
+
+def test_a_call_from_its_own_callback(emulator: Emulator) -> None:
+    """It would wait for itself, so it is refused; the call under way goes on."""
+    refused: list[ChainHubError] = []
+    box: list[ChainHub] = []
+
+    def again(_: object) -> None:
+        try:
+            box[0].request("GET", "/v1/models")
+        except ChainHubError as error:
+            refused.append(error)
+
+    with client(emulator, on_event=again) as hub:
+        box.append(hub)
+        assert hub.ideogram.replace_background(PHOTO).images
+        box.clear()
+    assert refused
+    assert all(isinstance(error, ClosedError) for error in refused)
+    assert "own event loop" in str(refused[0])
+
+
+def test_two_clients_in_each_others_callbacks(emulator: Emulator) -> None:
+    """Another client may well be called from a callback."""
+    with client(emulator) as inner:
+
+        def ask(_: object) -> None:
+            inner.request("GET", "/v1/models")
+
+        with client(emulator, on_event=ask) as outer:
+            outer.request("GET", "/v1/models")
+    assert len(emulator.requests) >= 2
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_a_callback_that_wants_to_exit(emulator: Emulator, kind: type[BaseException]) -> None:
+    """What is no Exception reaches the caller, and the client works on."""
+    wishes = [kind(3)]
+
+    def on_event(_: object) -> None:
+        if wishes:
+            raise wishes.pop()
+
+    with client(emulator, on_event=on_event) as hub:
+        with pytest.raises(kind):
+            hub.ideogram.replace_background(PHOTO)
+        assert hub.ideogram.replace_background(PHOTO).images
+
+
+# --- errors -----------------------------------------------------------------------------------
+
+
+def test_errors_keep_type_and_pickle(emulator: Emulator) -> None:
+    """What the coroutine raised is what the caller gets, and it can be sent elsewhere."""
+    with (
+        ChainHub("wrong", base_url=emulator.base_url) as hub,
+        pytest.raises(AuthenticationError) as caught,
+    ):
+        hub.ideogram.replace_background(PHOTO)
+    assert caught.value.status == 401
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert type(again) is AuthenticationError
+    assert vars(again) == vars(caught.value)
+
+
+def test_an_error_makes_no_cycle() -> None:
+    """What a failed call held is free as soon as the error is, without garbage collection."""
+
+    class Thing:
+        pass
+
+    thing = Thing()
+    gone = weakref.ref(thing)
+
+    async def fail(held: object) -> None:
+        raise ValueError(str(held))
+
+    portal = Portal(nothing)
+    portal.run(nothing)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="Thing"):
+            portal.run(fail, thing)
+        del thing
+        # The loop's thread lets go of it a moment later.
+        until = time.monotonic() + 5
+        while gone() is not None and time.monotonic() < until:
+            time.sleep(0.01)
+        assert gone() is None
+    finally:
+        gc.enable()
+        portal.close()
+
+
+def test_the_client_does_not_pickle() -> None:
+    """Sent to another process it is refused in a sentence, not in the words of a lock."""
+    with pytest.raises(TypeError, match="build the client where it is used"):
+        pickle.dumps(ChainHub("key"))
+
+
+# --- closing ----------------------------------------------------------------------------------
+
+
+def test_after_close(emulator: Emulator, loop_threads: Threads) -> None:
+    """A closed client refuses every call, and so do those derived from it; twice is once."""
+    hub = client(emulator)
+    derived = hub.with_options(timeout=Timeout(total=9))
+    hub.request("GET", "/v1/models")
+    hub.close()
+    assert loop_threads() == []
+    hub.close()
+    for each in (hub, derived):
+        with pytest.raises(ClosedError, match="closed; make a new one"):
+            each.request("GET", "/v1/models")
+        with pytest.raises(ClosedError):
+            each.ideogram.replace_background(PHOTO)
+
+
+def test_closed_before_it_was_used(emulator: Emulator) -> None:
+    """Closing is final, used or not."""
+    hub = client(emulator)
+    hub.close()
+    with pytest.raises(ClosedError):
+        hub.request("GET", "/v1/models")
+
+
+def test_a_reused_thread_id_is_no_loop(emulator: Emulator) -> None:
+    """Threads started after the end of the client's are not taken for it, whatever their id."""
+    hub = client(emulator)
+    hub.request("GET", "/v1/models")
+    hub.close()
+    for _ in range(20):
+        thread, came = in_thread(lambda: hub.request("GET", "/v1/models"))
+        thread.join()
+        assert "closed" in str(came[0])
+
+
+def test_nested_with(emulator: Emulator) -> None:
+    """The inner `with` closes; leaving the outer one is no error."""
+    with client(emulator) as hub:
+        with hub as same:
+            assert same is hub
+            assert hub.request("GET", "/v1/models").status == 200
+        with pytest.raises(ClosedError):
+            hub.request("GET", "/v1/models")
+
+
+@pytest.mark.parametrize("what", ["post", "wait", "queue"])
+def test_close_while_another_thread_calls(
+    emulator: Emulator, what: str, eventually: Eventually
+) -> None:
+    """The other call fails at once and clearly, however long it would have taken."""
+    emulator.reply = "task"
+    emulator.task_polls = 10**6
+    hub = client(emulator)
+    task = hub.ideogram.replace_background(PHOTO).task
+    assert task
+    emulator.latency = 60
+    calls: dict[str, Callable[[], object]] = {
+        "post": lambda: hub.ideogram.replace_background(PHOTO),
+        "wait": lambda: hub.wait(task, path=emulator.task_path, interval=500),
+        "queue": lambda: hub.request("POST", "/v1/models", json=1, images=10),
+    }
+    busy = []
+    if what == "queue":
+        busy.append(in_thread(calls["post"]))
+        assert eventually(lambda: len(emulator.requests) == 2)
+    thread, came = in_thread(calls[what])
+    if what == "queue":
+        time.sleep(0.1)
+    else:
+        assert eventually(lambda: len(emulator.requests) == 2)
+    began = time.monotonic()
+    hub.close()
+    thread.join(10)
+    for other, _ in busy:
+        other.join(10)
+    assert time.monotonic() - began < 5
+    assert isinstance(came[0], ChainHubError)
+    expected = {"post": {Billed.MAYBE}, "queue": {Billed.NO, Billed.MAYBE}}
+    assert came[0].billed in expected.get(what, set(Billed))
+
+
+def test_close_while_saving(hub: ChainHub, emulator: Emulator, tmp_path: Path) -> None:
+    """A download that is cut off by closing leaves nothing behind."""
+    result = hub.ideogram.replace_background(PHOTO)
+    came: list[Any] = []
+    thread = None
+
+    def slow(_: object) -> None:
+        time.sleep(0.05)
+
+    saving = hub.with_options(on_event=slow)
+    thread, came = in_thread(lambda: saving.save(result, tmp_path))
+    time.sleep(0.02)
+    hub.close()
+    thread.join(10)
+    assert came
+    names = [path.name for path in tmp_path.iterdir()]
+    assert not [name for name in names if ".part" in name]
+    assert isinstance(came[0], ChainHubError) or names
+
+
+def test_close_in_many_threads_at_once(emulator: Emulator, loop_threads: Threads) -> None:
+    """Whoever closes, everyone returns after the end, and every call ends one way or another."""
+    for _ in range(5):
+        hub = client(emulator)
+        hub.request("GET", "/v1/models")
+        together = threading.Barrier(12)
+
+        def close(hub: ChainHub = hub, together: threading.Barrier = together) -> bool:
+            together.wait()
+            hub.close()
+            return loop_threads() == []
+
+        def call(hub: ChainHub = hub, together: threading.Barrier = together) -> bool:
+            together.wait()
+            try:
+                return hub.request("GET", "/v1/models").status == 200
+            except ChainHubError:
+                return True
+
+        with ThreadPoolExecutor(12) as threads:
+            ended = [threads.submit(call if n % 2 else close) for n in range(12)]
+            assert all(each.result(10) for each in ended)
+
+
+def test_close_in_its_own_callback(emulator: Emulator) -> None:
+    """It cannot wait for itself there: the call under way ends, and so does the loop."""
+    box: list[ChainHub] = []
+
+    def close(_: object) -> None:
+        box[0].close()
+
+    hub = client(emulator, on_event=close)
+    box.append(hub)
+    with pytest.raises(ChainHubError):
+        hub.ideogram.replace_background(PHOTO)
+    with pytest.raises(ClosedError):
+        hub.request("GET", "/v1/models")
+    box.clear()
+
+
+def test_a_loop_that_broke() -> None:
+    """Should the loop end by itself, those who wait and those who come are told."""
+    portal = Portal(nothing)
+
+    def fail(_: object) -> None:
+        raise RuntimeError("a step that fails")
+
+    portal.run(nothing)
+    assert portal._loop
+    thread, came = in_thread(lambda: portal.run(anyio.sleep, 30))
+    time.sleep(0.05)
+    portal._loop.post(fail)
+    thread.join(10)
+    assert isinstance(came[0], ClosedError)
+    portal._loop.join()
+    with pytest.raises(ClosedError, match="has ended"):
+        portal.run(nothing)
+    portal.close()
+
+
+def test_a_thread_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without room for a thread is told of in a sentence, and may be tried again."""
+
+    def full(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    portal = Portal(nothing)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", full)
+        with pytest.raises(ClosedError, match="can't start new thread"):
+            portal.run(nothing)
+    assert portal.run(anyio.sleep, 0) is None
+    portal.close()
+
+
+# --- dropping ---------------------------------------------------------------------------------
+
+
+def test_dropped(emulator: Emulator, loop_threads: Threads, eventually: Eventually) -> None:
+    """A client that nobody holds closes itself, and its thread ends."""
+    hub = client(emulator)
+    hub.request("GET", "/v1/models")
+    assert len(loop_threads()) == 1
+    del hub
+    assert eventually(lambda: not loop_threads())
+
+
+def test_dropped_in_a_cycle_with_its_callback(
+    emulator: Emulator, loop_threads: Threads, eventually: Eventually
+) -> None:
+    """A client whose callback belongs to its owner goes with the owner."""
+
+    class Owner:
+        def __init__(self) -> None:
+            self.hub = client(emulator, on_event=self.note)
+            self.seen = 0
+
+        def note(self, _: object) -> None:
+            self.seen += 1
+
+    owner = Owner()
+    owner.hub.request("GET", "/v1/models")
+    assert owner.seen
+    del owner
+    gc.collect()
+    assert eventually(lambda: not loop_threads())
+
+
+def test_a_derived_client_keeps_the_thread(
+    emulator: Emulator, loop_threads: Threads, eventually: Eventually
+) -> None:
+    """The thread ends with the last of those that share it."""
+    hub = client(emulator)
+    derived = hub.with_options(timeout=Timeout(total=9))
+    endpoints = hub.ideogram
+    hub.request("GET", "/v1/models")
+    del hub
+    gc.collect()
+    assert derived.request("GET", "/v1/models").status == 200
+    del derived
+    assert endpoints.replace_background(PHOTO).images
+    del endpoints
+    gc.collect()
+    assert eventually(lambda: not loop_threads())
+
+
+def test_dropped_on_the_loops_own_thread(loop_threads: Threads, eventually: Eventually) -> None:
+    """Where the garbage collector finds it, it waits for nothing."""
+    for own in (True, False):
+        box = [Portal(nothing)]
+        box[0].run(nothing)
+        other = Portal(nothing)
+        other.run(nothing)
+        loop = box[0]._loop if own else other._loop
+        assert loop
+        loop.post(partial(drop, box))
+        del loop
+        assert eventually(lambda: len(loop_threads()) == 1)
+        other.close()
+
+
+def test_dropping_takes_no_lock(
+    emulator: Emulator, loop_threads: Threads, eventually: Eventually
+) -> None:
+    """A collection may come while its thread holds a lock that the loop needs: it must not wait."""
+    held = threading.Lock()
+
+    async def last() -> None:
+        def need() -> None:
+            with held:
+                pass
+
+        await anyio.to_thread.run_sync(need)
+
+    portal = Portal(last)
+    portal.run(nothing)
+    with held:
+        del portal
+        gc.collect()
+        assert loop_threads()
+    assert eventually(lambda: not loop_threads())
+
+
+# --- interruptions ----------------------------------------------------------------------------
+
+
+class Work:
+    """A coroutine that says whether it runs."""
+
+    def __init__(self) -> None:
+        self.begun = self.running = self.finished = 0
+
+    async def __call__(self) -> None:
+        self.begun += 1
+        self.running += 1
+        try:
+            await anyio.sleep(0.03)
+            self.finished += 1
+        finally:
+            self.running -= 1
+
+
+def interrupt_at(step: int, call: Callable[[], object]) -> bool:
+    """Makes a call, and an interruption at the so-manyth line of the portal; tells if it came."""
+    left = step
+    before = sys.gettrace()
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename != portal_module.__file__:
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_an_interruption_at_every_step(used: bool) -> None:
+    """Wherever Ctrl-C strikes, no work goes on, and none begins, after it was raised."""
+    interruptions = 0
+    for step in range(1, 200):
+        portal, work = Portal(nothing), Work()
+        if used:
+            portal.run(nothing)
+        struck = interrupt_at(step, lambda: portal.run(work))  # noqa: B023
+        assert work.running == 0
+        begun = work.begun
+        assert portal.run(anyio.sleep, 0.001) is None
+        assert (work.begun, work.running) == (begun, 0)
+        portal.close()
+        if not struck:
+            break
+        interruptions += 1
+    assert 10 < interruptions < 199
+
+
+def test_an_interruption_right_after_the_hand_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop is busy with something else: a call that nobody waits for any more never begins."""
+    portal, work = Portal(nothing), Work()
+    portal.run(nothing)
+    assert portal._loop
+    submit = portal_module._Call.submit
+
+    def interrupted(self: Any, loop: Any) -> None:
+        submit(self, loop)
+        raise KeyboardInterrupt
+
+    busy = threading.Event()
+    portal._loop.post(partial(hold_up, busy))
+    monkeypatch.setattr(portal_module._Call, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        portal.run(work)
+    assert work.begun == 0
+    portal.close()
+    assert work.begun == 0
+
+
+def test_clean_up_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupted caller goes on when the coroutine has cleared away."""
+    steps: list[str] = []
+
+    async def careful() -> None:
+        try:
+            await anyio.sleep(30)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(0.1)
+            steps.append("cleared")
+
+    def interrupted(self: Any) -> None:
+        time.sleep(0.05)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    portal = Portal(nothing)
+    portal.run(nothing)
+    monkeypatch.setattr(portal_module._Call, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        portal.run(careful)
+    assert steps == ["cleared"]
+    portal.close()
