@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def pinned(core: int) -> list[str]:
 
 
 @contextmanager
-def sink() -> Iterator[str]:
+def sink() -> Generator[str, None, None]:
     command = [*pinned(0), sys.executable, str(HERE / "sink.py")]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
