@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from chainhub_async._version import __version__
 
 if TYPE_CHECKING:
-    from chainhub_async.client import AsyncChainHub
+    from chainhub_async.client import AsyncChainHub, ClientOptions
     from chainhub_async.config import Limits, Timeout
     from chainhub_async.errors import (
         APIError,
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
         Saved,
         UploadProgress,
     )
-    from chainhub_async.images import ImageSource
+    from chainhub_async.images import ImageInput, ImageSource, SupportsRead
     from chainhub_async.models import (
         ColorMember,
         ColorPalette,
@@ -83,7 +83,7 @@ if TYPE_CHECKING:
     from chainhub_async.transport.retry import RetryPolicy
 
 _HOMES = {
-    "client": "AsyncChainHub",
+    "client": "AsyncChainHub ClientOptions",
     "config": "Limits Timeout",
     "errors": (
         "APIError Attempt AuthenticationError BadRequestError Billed CertificateError "
@@ -99,7 +99,7 @@ _HOMES = {
         "CallCancelled DownloadProgress Event Paused ReplyReceived RequestQueued "
         "RetryScheduled Saved UploadProgress"
     ),
-    "images": "ImageSource",
+    "images": "ImageInput ImageSource SupportsRead",
     "models": (
         "ColorMember ColorPalette GeneratedImage MagicPrompt PaletteName RenderingSpeed "
         "ReplaceBackground ReplaceBackgroundResult StylePreset Task"
@@ -120,6 +120,7 @@ __all__ = [
     "CertificateError",
     "ChainHub",
     "ChainHubError",
+    "ClientOptions",
     "ClosedError",
     "ColorMember",
     "ColorPalette",
@@ -134,6 +135,7 @@ __all__ = [
     "Event",
     "GeneratedImage",
     "ImageChangedError",
+    "ImageInput",
     "ImageSource",
     "InsufficientBalanceError",
     "InvalidImageError",
@@ -163,6 +165,7 @@ __all__ = [
     "Saved",
     "ServerError",
     "StylePreset",
+    "SupportsRead",
     "Task",
     "TaskError",
     "TaskFailedError",

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import anyio
 
-from chainhub_async.config import ClientConfig, Limits, Timeout
+from chainhub_async.config import ClientConfig, Limits, Timeout, timeout_or
 from chainhub_async.download import Downloader
 from chainhub_async.errors import ConfigurationError
 from chainhub_async.models import GeneratedImage, ReplaceBackgroundResult, Task
@@ -27,9 +27,18 @@ from chainhub_async.transport.retry import RetryPolicy
 
 if TYPE_CHECKING:
     import aiohttp
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
-_CHANGEABLE = {"api_key", "base_url", "timeout", "retry", "proxy", "on_event"}
+
+class ClientOptions(TypedDict, total=False):
+    """What `with_options` can change."""
+
+    api_key: str
+    base_url: str
+    timeout: Timeout | None
+    retry: RetryPolicy | None
+    proxy: str | None
+    on_event: OnEvent | None
 
 
 class AsyncChainHub:
@@ -111,34 +120,36 @@ class AsyncChainHub:
         with anyio.CancelScope(shield=True):
             await self._transport.pool.close()
 
-    def with_options(self, **changes: Any) -> Self:
+    def with_options(self, **changes: Unpack[ClientOptions]) -> Self:
         """Returns a client with other settings that shares this one's connections and limits.
 
         Args:
             changes: any of `api_key`, `base_url`, `timeout`, `retry`, `proxy`, `on_event`, as the
-                class itself takes them.
+                class itself takes them; None means the default again.
 
         Raises:
             ConfigurationError: a setting cannot be changed, or not to this value.
         """
-        if unknown := sorted(set(changes) - _CHANGEABLE):
+        given = cast("dict[str, Any]", changes)
+        changeable = ClientOptions.__annotations__
+        if unknown := sorted(set(given) - set(changeable)):
             raise ConfigurationError(
                 f"with_options cannot change {', '.join(unknown)}; it can change "
-                f"{', '.join(sorted(_CHANGEABLE))}. For anything else build another client."
+                f"{', '.join(changeable)}. For anything else build another client."
             )
         now = self._transport
         kept = now.config.proxy
-        retry, on_event = changes.get("retry", now.retry), changes.get("on_event", now.on_event)
+        retry, on_event = given.get("retry", now.retry), given.get("on_event", now.on_event)
         try:
             config = ClientConfig.resolve(
-                api_key=changes.get("api_key", now.config.api_key.reveal()),
-                base_url=changes.get("base_url", now.config.base_url),
-                timeout=changes.get("timeout", now.config.timeout),
+                api_key=given.get("api_key", now.config.api_key.reveal()),
+                base_url=given.get("base_url", now.config.base_url),
+                timeout=given.get("timeout", now.config.timeout),
                 limits=now.config.limits,
-                proxy=changes.get("proxy", None if kept is None else kept.reveal()),
+                proxy=given.get("proxy", None if kept is None else kept.reveal()),
             )
         finally:
-            changes.clear()
+            given.clear()
         client = object.__new__(type(self))
         client._bind(_transport(config, retry, now.pool, on_event))
         return client
@@ -182,7 +193,7 @@ class AsyncChainHub:
             params=params,
             headers=headers,
             images=images,
-            timeout=_timeout(timeout, self._transport.config.timeout),
+            timeout=timeout_or(self._transport.config.timeout, timeout),
         )
         return await self._transport.send(request, lambda response: response)
 
@@ -267,14 +278,6 @@ class AsyncChainHub:
             DownloadError: it could not be downloaded, or is no whole image.
         """
         return await save_as(self._downloader, image_or_url, path, allow_private=allow_private)
-
-
-def _timeout(given: Any, default: Timeout) -> Timeout:
-    if given is not None and not isinstance(given, Timeout):
-        raise ConfigurationError(
-            f"timeout is {given!r}; a Timeout(...) is expected, such as Timeout(total=60)."
-        )
-    return given or default
 
 
 def _transport(

@@ -79,6 +79,21 @@ class Limits:
     connections: int | None = attrs.field(default=100, validator=_count)
 
 
+def timeout_or(default: Timeout, given: Any) -> Timeout:
+    """Returns the deadlines of one call.
+
+    Raises:
+        ConfigurationError: they are not a `Timeout`.
+    """
+    if given is None:
+        return default
+    if not isinstance(given, Timeout):
+        raise ConfigurationError(
+            f"timeout is {given!r}; a Timeout(...) is expected, such as Timeout(total=60)."
+        )
+    return given
+
+
 class Secret:
     """A text that shows itself only when asked by name, never in a repr, log or pickle."""
 

@@ -74,7 +74,7 @@ class Attempt:
 
     Attributes:
         number: 1 for the first try.
-        phase: where it ended: `connect`, `write`, `response` or `reply`.
+        phase: where it ended: `connect`, `write`, `read` or `reply`.
         reason: a sentence saying how it ended.
         bytes_sent: bytes of the body handed to the socket.
         bytes_total: bytes of the whole body.
@@ -255,7 +255,9 @@ class DeadlineError(TransportError, TimeoutError):
     """A deadline passed."""
 
     phase: str = ""
-    """`connect`, `write`, `response` (waiting for the answer's first byte) or `reply`."""
+    """How far the attempt had come: `connect`, `write`, `read` or `reply`."""
+    deadline: str = ""
+    """The field of `Timeout` whose time was over: one of these, `attempt` or `total`."""
 
 
 class InvalidReplyError(TransportError):

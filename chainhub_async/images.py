@@ -6,9 +6,10 @@ import inspect
 import io
 import os
 import stat
+from collections.abc import Awaitable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -23,6 +24,14 @@ IMAGE_LIMIT = 10 * 1024 * 1024
 _IN_MEMORY = "The image in memory"
 # Characters of a path in a message: whoever gives an image as base64 text is not shown all of it.
 _SHOWN = 200
+
+
+class SupportsRead(Protocol):
+    """A file object opened in binary mode, plain or asynchronous."""
+
+    def read(self, size: int, /) -> bytes | Awaitable[bytes]:
+        """Returns at most `size` bytes."""
+        ...
 
 
 @attrs.frozen
@@ -101,7 +110,7 @@ class ImageSource:
         return _measure_file(path, 0, None)
 
     @classmethod
-    async def of(cls, image: Any) -> ImageSource:
+    async def of(cls, image: ImageInput) -> ImageSource:
         """Returns the source for any accepted form of an image, without blocking the event loop.
 
         Args:
@@ -125,6 +134,12 @@ class ImageSource:
             f"image is a {type(image).__name__}; a path, bytes, a file opened in binary mode, or "
             "an ImageSource is expected."
         )
+
+
+ImageInput: TypeAlias = (
+    str | os.PathLike[str] | bytes | bytearray | memoryview | SupportsRead | ImageSource
+)
+"""What is taken as an image: a path, bytes, a file object, or an `ImageSource`."""
 
 
 def _fixed(data: bytes | bytearray | memoryview) -> bytes:

@@ -16,6 +16,7 @@ import attrs
 
 from chainhub_async import times
 from chainhub_async.errors import InvalidOptionError
+from chainhub_async.images import ImageInput
 
 
 class _Text(str, enum.Enum):
@@ -204,7 +205,7 @@ class ReplaceBackground:
     one bad row of a long list is one refused call, not the end of the list.
     """
 
-    image: Any = attrs.field(kw_only=False)
+    image: ImageInput = attrs.field(kw_only=False)
     prompt: str | None = None
     magic_prompt: MagicPrompt | str | None = None
     num_images: int | None = None
@@ -213,7 +214,7 @@ class ReplaceBackground:
     style_preset: StylePreset | str | None = None
     color_palette: ColorPalette | PaletteName | str | None = None
     style_codes: Sequence[str] | None = None
-    style_reference_images: Sequence[Any] | None = None
+    style_reference_images: Sequence[ImageInput] | None = None
     extra_fields: Mapping[str, Any] | None = None
 
 

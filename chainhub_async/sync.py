@@ -10,10 +10,11 @@ import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from chainhub_async.client import AsyncChainHub
+from chainhub_async.client import AsyncChainHub, ClientOptions
 from chainhub_async.config import Limits, Timeout
+from chainhub_async.images import ImageInput
 from chainhub_async.models import (
     ColorPalette,
     GeneratedImage,
@@ -31,7 +32,7 @@ from chainhub_async.transport.messages import Response
 from chainhub_async.transport.retry import RetryPolicy
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Self, Unpack
 
 
 class Ideogram:
@@ -43,7 +44,7 @@ class Ideogram:
 
     def replace_background(
         self,
-        image: Any,
+        image: ImageInput,
         *,
         prompt: str | None = None,
         magic_prompt: MagicPrompt | str | None = None,
@@ -53,7 +54,7 @@ class Ideogram:
         style_preset: StylePreset | str | None = None,
         color_palette: ColorPalette | PaletteName | str | None = None,
         style_codes: Sequence[str] | None = None,
-        style_reference_images: Sequence[Any] | None = None,
+        style_reference_images: Sequence[ImageInput] | None = None,
         extra_fields: Mapping[str, Any] | None = None,
         timeout: Timeout | None = None,
     ) -> ReplaceBackgroundResult:
@@ -187,12 +188,12 @@ class ChainHub:
         """Closes connections and ends the thread. Calls under way fail; derived clients close."""
         self._portal.close()
 
-    def with_options(self, **changes: Any) -> Self:
+    def with_options(self, **changes: Unpack[ClientOptions]) -> Self:
         """Returns a client with other settings that shares this one's connections and limits.
 
         Args:
             changes: any of `api_key`, `base_url`, `timeout`, `retry`, `proxy`, `on_event`, as the
-                class itself takes them.
+                class itself takes them; None means the default again.
 
         Raises:
             ConfigurationError: a setting cannot be changed, or not to this value.
@@ -201,7 +202,7 @@ class ChainHub:
         try:
             client._bind(self._async.with_options(**changes), self._portal)
         finally:
-            changes.clear()
+            cast("dict[str, Any]", changes).clear()
         return client
 
     def request(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from chainhub_async.config import Timeout
-from chainhub_async.errors import ConfigurationError, InvalidImageError, InvalidOptionError
-from chainhub_async.images import IMAGE_LIMIT, ImageSource
+from chainhub_async.config import Timeout, timeout_or
+from chainhub_async.errors import InvalidImageError, InvalidOptionError
+from chainhub_async.images import IMAGE_LIMIT, ImageInput, ImageSource
 from chainhub_async.models import (
     ColorPalette,
     MagicPrompt,
@@ -39,7 +39,7 @@ class AsyncIdeogram:
 
     async def replace_background(
         self,
-        image: Any,
+        image: ImageInput,
         *,
         prompt: str | None = None,
         magic_prompt: MagicPrompt | str | None = None,
@@ -49,7 +49,7 @@ class AsyncIdeogram:
         style_preset: StylePreset | str | None = None,
         color_palette: ColorPalette | PaletteName | str | None = None,
         style_codes: Sequence[str] | None = None,
-        style_reference_images: Sequence[Any] | None = None,
+        style_reference_images: Sequence[ImageInput] | None = None,
         extra_fields: Mapping[str, Any] | None = None,
         timeout: Timeout | None = None,
     ) -> ReplaceBackgroundResult:
@@ -98,17 +98,9 @@ class AsyncIdeogram:
             style_reference_images=style_reference_images,
             extra_fields=extra_fields,
         )
-        request = await replace_background_request(call, self._timeout(timeout))
+        limits = timeout_or(self._transport.config.timeout, timeout)
+        request = await replace_background_request(call, limits)
         return await self._transport.send(request, decode.result)
-
-    def _timeout(self, timeout: Timeout | None) -> Timeout:
-        if timeout is None:
-            return self._transport.config.timeout
-        if not isinstance(timeout, Timeout):
-            raise ConfigurationError(
-                f"timeout is {timeout!r}; a Timeout(...) is expected, such as Timeout(total=60)."
-            )
-        return timeout
 
 
 async def replace_background_request(call: ReplaceBackground, timeout: Timeout) -> Request:

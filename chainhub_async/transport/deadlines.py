@@ -15,7 +15,7 @@ _WHAT = {
     "connect": "no connection was ready",
     "write": "the upload made no progress",
     "upload": "the upload was not finished",
-    "response": "no answer began",
+    "read": "no answer began",
     "reply": "the answer was not complete",
     "attempt": "the attempt was not finished",
     "total": "the call was not finished",
@@ -27,7 +27,7 @@ class Deadlines:
 
     Attributes:
         scope: what the attempt runs in.
-        phase: `connect`, `write`, `response` or `reply`.
+        phase: `connect`, `write`, `read` or `reply`.
         started: when the attempt left the queue for a connection, or None.
     """
 
@@ -54,7 +54,7 @@ class Deadlines:
         if self.started is None:
             self.connecting()
         if self._upload is None:
-            self._enter("response", self._timeout.read)
+            self._enter("read", self._timeout.read)
             return
         if self._timeout.write is not None:
             whole = max(self._timeout.write, self._upload / _SLOWEST_UPLOAD)
@@ -67,7 +67,7 @@ class Deadlines:
             return
         if complete:
             self._bounds.pop("upload", None)
-            self._enter("response", self._timeout.read)
+            self._enter("read", self._timeout.read)
         else:
             self._enter("write", self._timeout.write)
 
@@ -80,6 +80,11 @@ class Deadlines:
     def spent(self) -> float:
         """Seconds since the attempt left the queue."""
         return 0.0 if self.started is None else anyio.current_time() - self.started
+
+    @property
+    def passed(self) -> str:
+        """The field of `Timeout` whose time was over."""
+        return "write" if self._passed == "upload" else self._passed
 
     @property
     def sentence(self) -> str:

@@ -24,7 +24,7 @@ class Evidence:
     """How far an attempt had come when it ended.
 
     Attributes:
-        phase: `connect`, `write`, `response` or `reply`.
+        phase: `connect`, `write`, `read` or `reply`.
         bytes_sent: bytes of the body handed to the socket.
         bytes_total: bytes of the whole body.
         complete: whether the request had left whole.

@@ -225,7 +225,9 @@ class Exchange:
             verdict = Verdict(billed=errors.Billed.NO if self._request.safe else errors.Billed.YES)
         facts: dict[str, Any] = {"status": response.status, "request_id": response.request_id}
         if problem.kind == "deadline":
-            late = errors.DeadlineError(f"{problem.text}.", phase="reply", **facts)
+            late = errors.DeadlineError(
+                f"{problem.text}.", phase="reply", deadline=self.deadlines.passed, **facts
+            )
             return self._failure(late, verdict)
         whole = problem.kind in {"early", "oversize"}
         what = problem.text if whole else f"was cut ({problem.text})"
@@ -241,7 +243,9 @@ class Exchange:
         problem = self._problem or Problem("lost", "the connection ended")
         if problem.kind == "deadline":
             error: errors.TransportError = errors.DeadlineError(
-                f"{problem.text}.{_hint(seen)}", phase=seen.phase
+                f"{problem.text}.{_hint(seen)}",
+                phase=seen.phase,
+                deadline=self.deadlines.passed,
             )
             return self._failure(error, evidence.judge_deadline(seen))
         if seen.phase == "connect":

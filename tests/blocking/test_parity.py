@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from typing_extensions import Self
+from typing_extensions import Self, Unpack
 
 import chainhub_async.sync
 from chainhub_async import AsyncChainHub, ChainHub, Limits, RetryPolicy, Timeout
@@ -50,7 +50,9 @@ def methods(kind: type) -> dict[str, Any]:
 
 def hints(function: Any) -> dict[str, Any]:
     """Its annotations as objects; these two names are imported for type checkers only."""
-    return typing.get_type_hints(function, localns={"Self": Self, "aiohttp": aiohttp})
+    return typing.get_type_hints(
+        function, localns={"Self": Self, "Unpack": Unpack, "aiohttp": aiohttp}
+    )
 
 
 def looks_differ(awaited: Any, blocking: Any) -> Iterator[str]:

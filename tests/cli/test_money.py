@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -199,7 +200,7 @@ def test_an_account_error_takes_back_what_waits(
     names = photos(2)
     original = AsyncChainHub.with_options
 
-    def with_options(self: AsyncChainHub, **changes: object) -> AsyncChainHub:
+    def with_options(self: AsyncChainHub, **changes: Any) -> AsyncChainHub:
         hub = original(self, **changes)
         # The second call finds the gate closed for long.
         self._transport.pool.gate._per_minute = 1

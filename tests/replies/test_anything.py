@@ -94,9 +94,7 @@ def check(body: bytes, status: int = 200, head: tuple[tuple[str, str], ...] = ()
         assert tame(outcome.request_id or "")
 
 
-ALL_SENT = evidence.Evidence(
-    phase="response", bytes_sent=9, bytes_total=9, complete=True, safe=False
-)
+ALL_SENT = evidence.Evidence(phase="read", bytes_sent=9, bytes_total=9, complete=True, safe=False)
 
 
 def _read(answer: Response) -> ReplaceBackgroundResult | ChainHubError:

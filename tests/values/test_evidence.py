@@ -19,10 +19,10 @@ REFUSED = {400, 401, 402, 403, 404, 405, 406, 409, 411, 413, 414, 415, 422, 431}
 OTHER_4XX = set(range(400, 500)) - REFUSED - {408, 425, 429}
 REDIRECTS = set(range(300, 400))
 STATUSES = sorted({101, 199, *range(300, 600), 600, 999})
-PHASES = ("connect", "write", "response", "reply")
+PHASES = ("connect", "write", "read", "reply")
 
 
-def seen(*, complete: bool, safe: bool = False, phase: str = "response") -> Evidence:
+def seen(*, complete: bool, safe: bool = False, phase: str = "read") -> Evidence:
     return Evidence(
         phase=phase, bytes_sent=9 if complete else 5, bytes_total=9, complete=complete, safe=safe
     )
