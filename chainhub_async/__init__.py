@@ -1,10 +1,10 @@
-"""Replace the background of photographs through the ChainHub gateway, awaited or blocking.
+"""Replace the background of photos through the ChainHub gateway, with asyncio or blocking calls.
 
     async with AsyncChainHub() as hub:
         result = await hub.ideogram.replace_background("cat.png", prompt="a forest at dawn")
         paths = await hub.save(result, "out/")
 
-Importing this package loads nothing else: each name is imported when it is first used.
+Importing this package is cheap: each name is imported when it is first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Addresses of results: what may be fetched, and from which networks."""
+"""Result URLs: which may be downloaded, and from which networks."""
 
 from __future__ import annotations
 
@@ -11,25 +11,24 @@ from chainhub_async.errors import DownloadError, UnsafeAddressError, printable
 from chainhub_async.networks import Network, is_local, network_of
 
 ANY_HOME = frozenset(Network) - {Network.FORBIDDEN}
-"""Every network that an image can live in."""
+"""Every network that may host a result."""
 
 
 def check(url: str) -> None:
-    """Refuses what is no address of a result.
+    """Refuses a URL that cannot be that of a result.
 
     Raises:
-        DownloadError: it is not http or https, names no host, or holds a user name.
+        DownloadError: it is not http or https, has no host, or contains credentials.
     """
     if not _is_web_address(url):
         raise DownloadError(
-            f"The result's address is {printable(url, 200)!r}; an http:// or https:// address is "
-            "expected.",
+            f"The result's URL is {printable(url, 200)!r}; an http:// or https:// URL is expected.",
             url=url,
         )
     if "@" in urlsplit(url).netloc:
         # aiohttp would send them as credentials.
         raise DownloadError(
-            "The result's address holds a user name or password; none is ever sent.", url=url
+            "The result's URL contains a user name or password, which are never sent.", url=url
         )
 
 
@@ -42,18 +41,18 @@ def _is_web_address(url: str) -> bool:
 
 
 def redirected(url: str, location: str | None, origin: str) -> str:
-    """Returns where a redirect leads to.
+    """Returns the target of a redirect.
 
     Args:
-        url: the address that redirects.
-        location: what it says.
-        origin: the result's own address, for the error.
+        url: the URL that redirects.
+        location: its `Location` header.
+        origin: the result's own URL, for the error.
 
     Raises:
-        DownloadError: it leads nowhere, or away from https.
+        DownloadError: it has no target, or leaves https.
     """
     if not location:
-        raise DownloadError("The result's address redirects to nowhere.", url=origin)
+        raise DownloadError("The result's URL redirects without a target.", url=origin)
     try:
         target = urljoin(url, location)
     except ValueError:
@@ -61,16 +60,16 @@ def redirected(url: str, location: str | None, origin: str) -> str:
     check(target)
     if urlsplit(url).scheme == "https" and urlsplit(target).scheme != "https":
         raise UnsafeAddressError(
-            "The result's address redirects from https to an unprotected one.", url=origin
+            "The result's URL redirects from https to unencrypted http.", url=origin
         )
     return target
 
 
 def check_literal(url: str, allowed: frozenset[Network]) -> None:
-    """Refuses an address whose host is an IP address, in any form, outside the networks allowed.
+    """Refuses a URL whose host is an IP address, in any form, outside the allowed networks.
 
     Raises:
-        UnsafeAddressError: it is.
+        UnsafeAddressError: it is outside them.
     """
     host = urlsplit(url).hostname or ""
     try:
@@ -93,7 +92,7 @@ async def networks_of(host: str) -> frozenset[Network]:
     """Returns the networks that a host's addresses belong to.
 
     Raises:
-        OSError: its name cannot be looked up.
+        OSError: its name cannot be resolved.
     """
     if is_local(host):
         return frozenset({Network.LOOPBACK})
@@ -102,9 +101,9 @@ async def networks_of(host: str) -> frozenset[Network]:
 
 
 def unsafe(url: str) -> UnsafeAddressError:
-    """Returns the error for an address that leads where it may not."""
+    """Returns the error for a URL that leads outside the allowed networks."""
     return UnsafeAddressError(
-        "The result's address leads into a private network, not to a public one. If it is yours, "
-        "pass allow_private=True; what is link-local or a cloud's metadata stays refused.",
+        "The result's URL leads to a private address, not a public one. If that network is yours, "
+        "pass allow_private=True; link-local and cloud metadata addresses are always refused.",
         url=url,
     )

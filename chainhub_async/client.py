@@ -1,4 +1,4 @@
-"""`AsyncChainHub`: the gateway, awaited."""
+"""`AsyncChainHub`: the asyncio client."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class ClientOptions(TypedDict, total=False):
-    """What `with_options` can change."""
+    """The settings that `with_options` can change."""
 
     api_key: str
     base_url: str
@@ -42,30 +42,30 @@ class ClientOptions(TypedDict, total=False):
 
 
 class AsyncChainHub:
-    """A client of the gateway for asyncio.
+    """The asyncio client for the gateway.
 
-    It costs little to build and opens nothing until first used. Use it for many calls: they share
-    connections and limits. Close it with `async with` or `aclose`.
+    It is cheap to create and opens no connection until first used. Reuse one client for many calls
+    so that they share connections and limits. Close it with `async with` or `aclose`.
 
     Args:
-        api_key: the key; by default the environment variable `CHAINHUB_API_KEY`.
-        base_url: the gateway's address; by default `CHAINHUB_BASE_URL`, then
+        api_key: the API key; by default the environment variable `CHAINHUB_API_KEY`.
+        base_url: the gateway's URL; by default `CHAINHUB_BASE_URL`, then
             `https://api.chainhub.tech`. The key is sent there and nowhere else.
-        timeout: deadlines in seconds.
-        retry: when to send again what failed without having been executed.
-        limits: how much to do at once.
-        proxy: the proxy's `http://` or `https://` address; by default that of the environment
-            (`HTTPS_PROXY`, `NO_PROXY` …); `""` for none.
-        ssl_context: for a CA of your own: `ssl.create_default_context(cafile=...)`.
+        timeout: timeouts in seconds.
+        retry: when to retry calls that failed without being executed.
+        limits: concurrency and rate limits.
+        proxy: the proxy's `http://` or `https://` URL; by default taken from the environment
+            (`HTTPS_PROXY`, `NO_PROXY`, ...); `""` for none.
+        ssl_context: for a custom CA, `ssl.create_default_context(cafile=...)`.
         session: an aiohttp session whose connections to use. It is not closed, and its cookies,
-            headers and timeouts are not used.
+            headers and timeouts are ignored.
         on_event: called with each `Event`, on the event loop.
 
     Attributes:
         ideogram: the Ideogram endpoints.
 
     Raises:
-        ConfigurationError: something is missing or cannot be used; the sentence says what.
+        ConfigurationError: a setting is missing or invalid; the message says which.
     """
 
     ideogram: AsyncIdeogram
@@ -116,26 +116,26 @@ class AsyncChainHub:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes the connections. Calls under way fail. Clients from `with_options` close too."""
+        """Closes the connections; calls in progress fail. Also closes `with_options` clients."""
         with anyio.CancelScope(shield=True):
             await self._transport.pool.close()
 
     def with_options(self, **changes: Unpack[ClientOptions]) -> Self:
-        """Returns a client with other settings that shares this one's connections and limits.
+        """Returns a client with different settings that shares this one's connections and limits.
 
         Args:
-            changes: any of `api_key`, `base_url`, `timeout`, `retry`, `proxy`, `on_event`, as the
-                class itself takes them; None means the default again.
+            changes: any of `api_key`, `base_url`, `timeout`, `retry`, `proxy`, `on_event`, as
+                accepted by the class. None restores the default.
 
         Raises:
-            ConfigurationError: a setting cannot be changed, or not to this value.
+            ConfigurationError: a setting cannot be changed, or its new value is invalid.
         """
         given = cast("dict[str, Any]", changes)
         changeable = ClientOptions.__annotations__
         if unknown := sorted(set(given) - set(changeable)):
             raise ConfigurationError(
                 f"with_options cannot change {', '.join(unknown)}; it can change "
-                f"{', '.join(changeable)}. For anything else build another client."
+                f"{', '.join(changeable)}. For anything else create another client."
             )
         now = self._transport
         kept = now.config.proxy
@@ -166,21 +166,21 @@ class AsyncChainHub:
         images: int = 0,
         timeout: Timeout | None = None,
     ) -> Response:
-        """Sends any other call of the gateway, with the same care for what it may cost.
+        """Sends any other gateway call, with the same retry and billing safeguards.
 
         Args:
-            method: the HTTP method. Anything but GET, HEAD and OPTIONS is taken to cost money.
+            method: the HTTP method. All but GET, HEAD and OPTIONS are assumed to cost money.
             path: the path after the base URL, beginning with `/`.
             json: a body to send as JSON.
             form: the fields of a multipart body: text, numbers, booleans, `ImageSource`, lists of
                 these, or dicts, which are sent as JSON.
-            params: the query.
-            headers: further headers.
+            params: the query parameters.
+            headers: additional headers.
             images: how many images the call makes, for `Limits(in_flight=...)`.
-            timeout: deadlines of this call, in place of the client's.
+            timeout: timeouts for this call, in place of the client's.
 
         Returns:
-            The answer, with a 2xx status; `answer.json()` reads its body.
+            The response, with a 2xx status; `response.json()` parses its body.
 
         Raises:
             ChainHubError: as for the named endpoints.
@@ -200,24 +200,24 @@ class AsyncChainHub:
     async def wait(
         self, task: Task, *, path: str, interval: float = 2.0, timeout: float = 600.0
     ) -> ReplaceBackgroundResult:
-        """Asks for a task until it has ended. Asking is free.
+        """Polls a task until it finishes. Polling is free.
 
-        No page documents where an Ideogram task of this gateway is asked for, so the path is the
-        caller's to name; nothing is ever polled by itself.
+        The gateway documents no polling endpoint for Ideogram tasks, so you supply the path. The
+        client never polls on its own.
 
         Args:
             task: the task of a result.
-            path: where to ask, after the base URL, with `{task_id}` in it.
-            interval: seconds between two questions.
-            timeout: seconds in all.
+            path: the polling path after the base URL, containing `{task_id}`.
+            interval: seconds between polls.
+            timeout: total seconds to wait.
 
         Returns:
             The result with its images.
 
         Raises:
             TaskFailedError: the task ended without a result.
-            TaskTimeoutError: the time was over first; wait again for the `task` it carries.
-            ChainHubError: the gateway refuses to be asked.
+            TaskTimeoutError: the timeout expired first; wait again for the error's `task`.
+            ChainHubError: the gateway rejected a poll.
         """
         return await wait_for(
             partial(self.request, "GET"), task, path=path, interval=interval, timeout=timeout
@@ -231,25 +231,25 @@ class AsyncChainHub:
         name: str | None = None,
         allow_private: bool = False,
     ) -> list[Path]:
-        """Saves every image of a result; nothing that exists is overwritten.
+        """Saves every image of a result; never overwrites an existing file.
 
-        A file appears under its name only when it is complete, is an image, and has reached the
-        disk. Images withheld as unsafe are passed over.
+        A file appears under its final name only once it is a complete image and has been flushed
+        to disk. Images withheld as unsafe are skipped.
 
         Args:
             result: a result with images.
-            directory: where to; made if it does not exist.
-            name: what the files are called, without suffix; by default after the request's id.
-                What cannot stand in a file name is replaced.
-            allow_private: also fetch from private addresses; those of the gateway's own network
-                are allowed anyway.
+            directory: the target directory; created if missing.
+            name: the file name without suffix; by default the request ID. Characters not valid in
+                file names become `_`.
+            allow_private: also download from private IP addresses; those of the gateway's own
+                network are always allowed.
 
         Returns:
-            The files, in the order of the images.
+            The paths of the files, in the order of the images.
 
         Raises:
-            InvalidRequestError: the result holds no images yet.
-            DownloadError: an image could not be saved; the others have been, see `saved`.
+            InvalidRequestError: the result has no images yet.
+            DownloadError: an image could not be saved; the paths of those saved are in `saved`.
         """
         return await save_all(
             self._downloader, result, directory, name=name, allow_private=allow_private
@@ -262,11 +262,11 @@ class AsyncChainHub:
         *,
         allow_private: bool = False,
     ) -> Path:
-        """Downloads one image to the very path given, replacing what is there.
+        """Downloads one image to `path`, replacing any existing file.
 
         Args:
-            image_or_url: an image of a result, or an address.
-            path: the file to write; its directory must exist. A link there is replaced, not
+            image_or_url: an image of a result, or a URL.
+            path: the file to write; its directory must exist. A symbolic link is replaced, not
                 followed.
             allow_private: see `save`.
 
@@ -275,7 +275,7 @@ class AsyncChainHub:
 
         Raises:
             InvalidRequestError: the image was withheld, or the path is a directory.
-            DownloadError: it could not be downloaded, or is no whole image.
+            DownloadError: it could not be downloaded, or is not a complete image.
         """
         return await save_as(self._downloader, image_or_url, path, allow_private=allow_private)
 

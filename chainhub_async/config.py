@@ -1,4 +1,4 @@
-"""How a client is set up: argument, then environment, then default, resolved in this one place."""
+"""A client's settings: argument, then environment, then default, resolved in this one place."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chainhub_async.errors import ConfigurationError
 
 # API description: `servers`.
 DEFAULT_BASE_URL = "https://api.chainhub.tech"
-# Some thirty years: beyond what clocks can be set to, "no bound" is meant.
+# About thirty years: a larger value than clocks accept must mean "no limit".
 _LONGEST = 1e9
 
 
@@ -22,12 +22,12 @@ def _positive(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ConfigurationError(
-            f"{attribute.name} is {value!r}; a number, or None for no bound, is allowed."
+            f"{attribute.name} is {value!r}; a number, or None for no limit, is allowed."
         )
     if not 0 < value <= _LONGEST:
         raise ConfigurationError(
             f"{attribute.name} is {value!r}; a number above zero (up to {_LONGEST:g}), or None for "
-            "no bound, is allowed."
+            "no limit, is allowed."
         )
 
 
@@ -36,23 +36,23 @@ def _count(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigurationError(
-            f"{attribute.name} is {value!r}; a whole number from 1, or None for no bound, is "
+            f"{attribute.name} is {value!r}; a whole number from 1, or None for no limit, is "
             "allowed."
         )
 
 
 @attrs.frozen(kw_only=True)
 class Timeout:
-    """Deadlines in seconds; None lifts one. Waiting for a turn is outside all of them.
+    """Timeouts in seconds. None disables one. Time queued behind `Limits` does not count.
 
     Attributes:
-        connect: from starting to connect to a connection that is ready, TLS included.
-        write: an upload that makes no progress. The whole upload also ends after this long or the
-            time it takes at 64 kB/s, whichever is longer.
-        read: silence between the last byte sent and the answer's head.
-        reply: reading the answer's body.
-        attempt: one attempt in all.
-        total: the whole call, with its resends and the pauses between them.
+        connect: establishing a connection, including TLS.
+        write: upload progress: the longest the upload may stall. The whole upload is limited to
+            this or to the time it takes at 64 kB/s, whichever is longer.
+        read: waiting for the response's headers after the last byte was sent.
+        reply: reading the response's body.
+        attempt: one attempt as a whole.
+        total: the whole call, including retries and the pauses between them.
     """
 
     connect: float | None = attrs.field(default=10.0, validator=_positive)
@@ -65,12 +65,12 @@ class Timeout:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """How much a client does at once; None lifts a bound.
+    """Concurrency and rate limits. None disables one.
 
     Attributes:
-        in_flight: images being made at the same time. A call with `num_images=4` takes four
-            places. Upstream allows 10 per account.
-        per_minute: calls started in any minute.
+        in_flight: images being generated at the same time. A call with `num_images=4` counts as
+            four. Ideogram allows 10 per account.
+        per_minute: calls started in any 60 seconds.
         connections: open connections.
     """
 
@@ -80,10 +80,10 @@ class Limits:
 
 
 def timeout_or(default: Timeout, given: Any) -> Timeout:
-    """Returns the deadlines of one call.
+    """Returns the timeouts of one call.
 
     Raises:
-        ConfigurationError: they are not a `Timeout`.
+        ConfigurationError: the value is not a `Timeout`.
     """
     if given is None:
         return default
@@ -95,7 +95,7 @@ def timeout_or(default: Timeout, given: Any) -> Timeout:
 
 
 class Secret:
-    """A text that shows itself only when asked by name, never in a repr, log or pickle."""
+    """A string that `reveal` alone exposes; it never appears in a repr, log or pickle."""
 
     __slots__ = ("_value",)
 
@@ -110,7 +110,7 @@ class Secret:
         return "Secret(***)"
 
     def __reduce__(self) -> Any:
-        raise TypeError("A key does not pickle; build the client where it is used.")
+        raise TypeError("An API key cannot be pickled; create the client where it is used.")
 
 
 @attrs.frozen(kw_only=True)
@@ -134,10 +134,10 @@ class ClientConfig:
         proxy: str | None,
         environ: Mapping[str, str] | None = None,
     ) -> ClientConfig:
-        """Fills what was not given from the environment and the defaults.
+        """Fills missing values from the environment and the defaults.
 
         Raises:
-            ConfigurationError: a value is missing or cannot be used; the sentence names it.
+            ConfigurationError: a value is missing or invalid; the message names it.
         """
         try:
             environ = os.environ if environ is None else environ
@@ -151,7 +151,7 @@ class ClientConfig:
                 proxy=None if proxy is None else Secret(_proxy(proxy)),
             )
         finally:
-            # What is in a frame's locals is shown by tools that report errors with them.
+            # Error reporters show the local variables of frames.
             del api_key, environ, proxy
 
 
@@ -174,8 +174,8 @@ def _key(key: str) -> Secret:
             )
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise ConfigurationError(
-                "The API key holds a space, a control character or a letter outside ASCII; "
-                "it cannot be sent in a header. Was it copied whole?"
+                "The API key contains a space, a control character or a non-ASCII character and "
+                "cannot be sent in a header. Check that it was copied completely."
             )
         return Secret(key)
     finally:
@@ -187,16 +187,18 @@ def _base_url(url: str) -> str:
         raise ConfigurationError(f"base_url is a {type(url).__name__}; text is expected.")
     parts = _split("base_url", url.strip())
     if "@" in parts.netloc:
-        raise ConfigurationError("base_url holds a user name or password; use api_key=... instead.")
+        raise ConfigurationError("base_url contains a user name or password; use api_key= instead.")
     if "?" in url or "#" in url:
-        raise ConfigurationError("base_url holds a query or fragment; only host and path belong.")
+        raise ConfigurationError(
+            "base_url contains a query or fragment; only a host and path are allowed."
+        )
     return url.strip().rstrip("/")
 
 
 def _proxy(url: str) -> str:
     if not isinstance(url, str):
         raise ConfigurationError(f"proxy is a {type(url).__name__}; text is expected.")
-    # An empty text means "no proxy, whatever the environment says".
+    # An empty string means "no proxy, whatever the environment says".
     if url:
         _split("proxy", url)
     return url
@@ -213,5 +215,5 @@ def _split(name: str, url: str) -> SplitResult:
     # A proxy's URL may hold a password, so its value is not repeated.
     shown = f"is {url!r}" if name == "base_url" and "@" not in url else "cannot be used"
     raise ConfigurationError(
-        f"{name} {shown}; an http:// or https:// address with a host name is expected."
+        f"{name} {shown}; an http:// or https:// URL with a host name is expected."
     )

@@ -1,4 +1,4 @@
-"""Result address → file: free, so repeated at will; no credentials; never a private address."""
+"""Result URL → file: free, so always retried; no credentials; no private addresses by default."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from chainhub_async.transport.http import USER_AGENT, Transport
 from chainhub_async.transport.session import AddressRefusedError, proxy_for
 
 SIZE_LIMIT = 64 * 1024 * 1024
-"""Bytes of a result that are accepted, decoded."""
+"""The largest result accepted, in bytes."""
 
 _TRIES = 5
 _MOST_REDIRECTS = 5
@@ -35,7 +35,7 @@ Publish = Callable[[Path, str], Path]
 
 
 class _TryAgainError(Exception):
-    """This try failed in a way that the next one may not."""
+    """This attempt failed in a way that the next one may not."""
 
     def __init__(self, sentence: str, *, status: int | None = None, wait: float = 0.0) -> None:
         super().__init__(sentence)
@@ -45,15 +45,15 @@ class _TryAgainError(Exception):
 
 @attrs.frozen(kw_only=True)
 class Job:
-    """One result to bring home.
+    """One result to download.
 
     Attributes:
-        url: its address.
-        directory: where the file grows; it must exist.
-        stem: what its temporary name begins with.
-        publish: gives the finished file its name; receives it and the right suffix.
-        expires_at: when the address stops working, if known.
-        allow_private: also fetch from private and loopback addresses.
+        url: its URL.
+        directory: where the temporary file is written; it must exist.
+        stem: the start of the temporary file's name.
+        publish: gives the finished file its name; receives its path and the right suffix.
+        expires_at: when the URL stops working, if known.
+        allow_private: also download from private and loopback addresses.
     """
 
     url: str
@@ -65,7 +65,7 @@ class Job:
 
 
 class Downloader:
-    """Fetches results for one client."""
+    """Downloads results for one client."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -75,8 +75,8 @@ class Downloader:
         """Downloads a result and returns its final path.
 
         Raises:
-            DownloadError: it could not be fetched, or is no whole image.
-            ClosedError: the client was closed meanwhile.
+            DownloadError: it could not be downloaded, or is not a complete image.
+            ClosedError: the client was closed in the meantime.
         """
         addresses.check(job.url)
         await self._transport.pool.bind()
@@ -119,7 +119,7 @@ class Downloader:
         except aiohttp.ClientError as foreign:
             raise _foreign(foreign, job.url) from None
         except ValueError as problem:
-            # Of host names that no look-up can take, which aiohttp passes through.
+            # From host names that cannot be resolved at all, which aiohttp passes through.
             raise _unusable(problem, job.url) from None
         except OSError as problem:
             raise DownloadError(
@@ -138,7 +138,7 @@ class Downloader:
     ) -> int:
         received = 0
         async with self._opened(job, deadlines) as reply:
-            # Of a compressed answer this would be another length.
+            # Of a compressed response this would be another length.
             total = None if "content-encoding" in reply.headers else reply.content_length
             if (total or 0) > SIZE_LIMIT:
                 raise _too_large(job.url)
@@ -173,7 +173,7 @@ class Downloader:
             finally:
                 reply.close()
         raise DownloadError(
-            f"The result's address was redirected more than {_MOST_REDIRECTS} times.", url=job.url
+            f"The result's URL was redirected more than {_MOST_REDIRECTS} times.", url=job.url
         )
 
     async def _get(
@@ -185,11 +185,11 @@ class Downloader:
         if proxy is None:
             session = await transport.pool.downloads(allowed)
         else:
-            # Only the proxy's own address is connected to; a literal one is told here.
+            # Only the proxy's own address is connected to; a literal one is checked here.
             addresses.check_literal(url, allowed)
             session = await transport.pool.api()
         return await session.get(
-            # As it is: a signature may cover the very letters of the address.
+            # Unchanged: a signature may cover the exact text of the URL.
             yarl.URL(url, encoded=True) if _is_encoded(url) else url,
             headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
             allow_redirects=False,
@@ -224,7 +224,7 @@ class Downloader:
                 else ""
             )
             raise ResultExpiredError(
-                f"The result's address is no longer valid (status {status}); results live 24 "
+                f"The result's URL is no longer valid (status {status}); results expire after 24 "
                 f"hours.{when}",
                 url=job.url,
                 status=status,
@@ -237,7 +237,9 @@ class Downloader:
             )
             wait = min(asked or 0.0, self._transport.retry.max_retry_after)
             raise _TryAgainError(f"status {status}", status=status, wait=wait)
-        raise DownloadError(f"The result's address answered {status}.", url=job.url, status=status)
+        raise DownloadError(
+            f"The result's URL responded with {status}.", url=job.url, status=status
+        )
 
 
 def _is_encoded(url: str) -> bool:
@@ -249,15 +251,15 @@ def _too_large(url: str) -> DownloadError:
 
 
 def _checked(job: Job) -> Callable[[Path], Path]:
-    """Returns what gives a file its name if it is a whole image."""
+    """Returns a function that gives a file its name if it is a complete image."""
 
     def publish(part: Path) -> Path:
         with part.open("rb") as file:
             kind = formats.media_type(file.read(formats.HEAD_SIZE))
             if kind is None:
-                raise _TryAgainError("what came is not a JPEG, PNG or WebP image")
+                raise _TryAgainError("the response is not a JPEG, PNG or WebP image")
             if not formats.is_whole(file, 0, part.stat().st_size):
-                raise _TryAgainError("the image that came is cut")
+                raise _TryAgainError("the downloaded image is truncated")
         return job.publish(part, formats.SUFFIXES[kind])
 
     return publish
@@ -275,12 +277,12 @@ def _foreign(foreign: aiohttp.ClientError, url: str) -> Exception:
 
 def _given_up(problem: _TryAgainError, tries: int, url: str) -> DownloadError:
     return DownloadError(
-        f"The result could not be downloaded in {tries} tries; the last one: {problem}. It is "
-        "paid for and stays at its address until it expires: download it again.",
+        f"The result could not be downloaded (attempts: {tries}; last error: {problem}). It is "
+        "paid for and available until its URL expires: download it again.",
         url=url,
         status=problem.status,
     )
 
 
 def _unusable(problem: Exception, url: str) -> DownloadError:
-    return DownloadError(f"The result's address cannot be used: {printable(problem)}.", url=url)
+    return DownloadError(f"The result's URL cannot be used: {printable(problem)}.", url=url)

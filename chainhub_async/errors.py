@@ -1,40 +1,40 @@
 """Everything this package raises, as one tree.
 
     ChainHubError
-    ├── ConfigurationError           no key, a bad base URL, a limit that makes no sense
+    ├── ConfigurationError           no API key, an invalid base URL or setting
     ├── ClosedError                  the client was closed, or belongs to another event loop
-    ├── InvalidRequestError          this package refused the call; no byte was sent
-    │   ├── InvalidImageError        missing, empty, cut, too large, not JPEG/PNG/WebP
-    │   └── InvalidOptionError       an option out of range, or two that exclude each other
+    ├── InvalidRequestError          this package refused the call; nothing was sent
+    │   ├── InvalidImageError        missing, empty, truncated, too large, not JPEG/PNG/WebP
+    │   └── InvalidOptionError       an option out of range, or two that cannot be combined
     ├── ImageChangedError            the file changed while it was being sent
-    ├── APIError                     the gateway answered, and the answer is no
-    │   ├── BadRequestError          400 and every other 4xx without a class of its own
+    ├── APIError                     the gateway responded with an error
+    │   ├── BadRequestError          400, and every other 4xx without its own class
     │   ├── AuthenticationError      401
-    │   ├── InsufficientBalanceError 402, and 403/429/200 whose body says "no balance"
+    │   ├── InsufficientBalanceError 402, or a 403, 429 or 200 that reports no balance
     │   ├── PermissionDeniedError    403
-    │   ├── NotFoundError            404, most often a wrong base URL
+    │   ├── NotFoundError            404, usually a wrong base URL
     │   ├── PayloadTooLargeError     413
-    │   ├── ContentRejectedError     422, prompt or image failed the safety check
+    │   ├── ContentRejectedError     422, the prompt or image failed the safety check
     │   ├── RateLimitError           429
-    │   ├── RedirectError            3xx; a POST is never sent on to another place
+    │   ├── RedirectError            3xx; a paid call never follows a redirect
     │   ├── ServerError              5xx
-    │   └── EnvelopeError            HTTP 200 whose body carries an error code
-    ├── TransportError               no usable answer came
-    │   ├── ConnectError             DNS, refused, unreachable, handshake cut
-    │   │   ├── NameResolutionError  the host name is not known
-    │   │   ├── CertificateError     the server's certificate or TLS version was refused
-    │   │   └── ProxyError           the proxy would not pass the connection on
-    │   ├── ConnectionLostError      reset or end of stream after the connection stood
-    │   ├── DeadlineError            a deadline passed; `phase` says which (also a TimeoutError)
-    │   └── InvalidReplyError        an answer that cannot be read; its bytes are kept
+    │   └── EnvelopeError            HTTP 200 whose body contains an error code
+    ├── TransportError               no usable response was received
+    │   ├── ConnectError             refused, unreachable, handshake interrupted
+    │   │   ├── NameResolutionError  the host name could not be resolved
+    │   │   ├── CertificateError     the server's certificate or TLS version was rejected
+    │   │   └── ProxyError           the proxy did not open a connection
+    │   ├── ConnectionLostError      the connection was lost once established
+    │   ├── DeadlineError            a timeout expired, see `deadline` (also a TimeoutError)
+    │   └── InvalidReplyError        an unreadable response; kept in `body`
     ├── TaskError
     │   ├── TaskFailedError          the task ended without a result
-    │   └── TaskTimeoutError         waiting ended before the task did; `task` is kept
-    └── DownloadError                a result could not be brought home; asking again is free
-        ├── ResultExpiredError       results live 24 hours
-        └── UnsafeAddressError       the result's address is not a public one
+    │   └── TaskTimeoutError         the wait ended before the task did; see `task`
+    └── DownloadError                a result could not be downloaded; retrying is free
+        ├── ResultExpiredError       results expire after 24 hours
+        └── UnsafeAddressError       the result's URL leads to a non-public address
 
-Every one carries what a caller needs to decide what to do next, above all `billed`.
+Each carries what you need to decide what to do next, above all `billed`.
 """
 
 from __future__ import annotations
@@ -56,30 +56,30 @@ class Billed(enum.Enum):
     """Whether money may have been spent on a call that failed."""
 
     NO = "no"
-    """Proven: the request was not executed. Sending it again costs one charge."""
+    """Proven: the request was not executed. Calling again costs one charge."""
     MAYBE = "maybe"
-    """Unknown: the whole request left, and no trustworthy answer came."""
+    """Unknown: the whole request was sent, and no conclusive response was received."""
     YES = "yes"
     """The gateway reported success; only the result is missing or unusable."""
 
     @staticmethod
     def worst(*values: Billed) -> Billed:
-        """Returns the gravest of `values`: `YES` before `MAYBE` before `NO`."""
+        """Returns the worst of `values`: `YES` before `MAYBE` before `NO`."""
         return max(values, key=list(Billed).index, default=Billed.NO)
 
 
 @attrs.frozen(kw_only=True)
 class Attempt:
-    """One try of a call, as it stands on `ChainHubError.attempts`.
+    """One attempt of a call, as recorded in `ChainHubError.attempts`.
 
     Attributes:
-        number: 1 for the first try.
+        number: 1 for the first attempt.
         phase: where it ended: `connect`, `write`, `read` or `reply`.
-        reason: a sentence saying how it ended.
+        reason: the error message of the attempt.
         bytes_sent: bytes of the body handed to the socket.
         bytes_total: bytes of the whole body.
-        status: the final HTTP status, if one came.
-        billed: whether this try may have cost money.
+        status: the final HTTP status, if one was received.
+        billed: whether this attempt may have cost money.
     """
 
     number: int
@@ -99,25 +99,25 @@ _UNPRINTABLE = re.compile(
 
 
 def printable(text: object, limit: int = 500) -> str:
-    """Returns `text` on one line, control characters escaped, cut to `limit` characters."""
+    """Returns `text` on one line, control characters escaped, truncated to `limit` characters."""
     cut = str(text)[: limit + 1]
     shown = _UNPRINTABLE.sub(lambda found: ascii(found.group())[1:-1], cut)
     return shown if len(shown) <= limit else shown[:limit] + "…"
 
 
 class ChainHubError(Exception):
-    """The root of the tree: catch this to catch everything this package raises.
+    """The base class: catch this to catch everything this package raises.
 
     Attributes:
-        message: the sentence shown, with the server's control characters escaped.
+        message: the error message, with control characters escaped.
         billed: whether money may have been spent.
-        status: HTTP status of the answer, if one came.
+        status: the response's HTTP status, if one was received.
         code: the gateway's own error code, as sent.
-        request_id: the gateway's id of the call; quote it to its support.
-        retry_after: seconds the gateway asked to wait, if it did.
+        request_id: the gateway's ID for the call; quote it to support.
+        retry_after: seconds to wait, if the gateway sent `Retry-After`.
         retry_at: the same as an aware datetime.
-        attempts: every try that was made, oldest first.
-        bytes_sent: bytes of the body handed to the socket in the last try.
+        attempts: every attempt made, oldest first.
+        bytes_sent: bytes of the body handed to the socket in the last attempt.
     """
 
     message: str
@@ -147,37 +147,34 @@ class ChainHubError(Exception):
 
 
 class ConfigurationError(ChainHubError, ValueError):
-    """The client cannot be built or used as it was set up."""
+    """The client cannot be created or used with these settings."""
 
 
 class ClosedError(ChainHubError, RuntimeError):
-    """The client was closed, or is being used where it cannot work."""
+    """The client was closed, or was used on an event loop or in a process where it cannot work."""
 
 
 class InvalidRequestError(ChainHubError, ValueError):
-    """The call was refused before any connection; nothing was sent and nothing billed."""
+    """The call was refused before any connection; nothing was sent or billed."""
 
 
 class InvalidImageError(InvalidRequestError):
-    """The image is missing, empty, cut, too large, unreadable, or not JPEG, PNG or WebP."""
+    """The image is missing, empty, truncated, too large, unreadable, or not JPEG, PNG or WebP."""
 
 
 class InvalidOptionError(InvalidRequestError):
-    """An option is out of its range, of the wrong type, or excluded by another one."""
+    """An option is out of range, of the wrong type, or cannot be combined with another."""
 
 
 class ImageChangedError(ChainHubError):
-    """The image's file changed between being measured and being sent.
-
-    The upload was broken off before its last byte, so nothing was executed.
-    """
+    """The image's file changed during the call. The upload was aborted; nothing was executed."""
 
 
 class APIError(ChainHubError):
-    """The gateway answered with an error."""
+    """The gateway responded with an error."""
 
     body: bytes = b""
-    """The answer's bytes, as received, at most 1 MiB."""
+    """The response body, at most 1 MiB."""
 
 
 class BadRequestError(APIError):
@@ -189,7 +186,7 @@ class AuthenticationError(APIError):
 
 
 class InsufficientBalanceError(APIError):
-    """The account has no balance left. Sending again changes nothing until it is topped up."""
+    """The account has no balance left. Retrying fails until it is topped up."""
 
 
 class PermissionDeniedError(APIError):
@@ -201,7 +198,7 @@ class NotFoundError(APIError):
 
 
 class PayloadTooLargeError(APIError):
-    """413: the gateway, or a proxy before it, does not take a body of this size."""
+    """413: the gateway, or a proxy in front of it, does not accept a body of this size."""
 
 
 class ContentRejectedError(APIError):
@@ -213,22 +210,22 @@ class RateLimitError(APIError):
 
 
 class RedirectError(APIError):
-    """3xx. A paid call is never sent on to another address by itself."""
+    """3xx. The client never follows a redirect of an API call."""
 
     location: str | None = None
-    """The address the answer named."""
+    """The response's `Location` header."""
 
 
 class ServerError(APIError):
-    """5xx: the gateway, its upstream or a proxy between failed; see `billed`."""
+    """5xx: the gateway, its upstream or a proxy failed; see `billed`."""
 
 
 class EnvelopeError(APIError):
-    """HTTP 200 whose body says that the call failed."""
+    """HTTP 200 whose body reports that the call failed."""
 
 
 class TransportError(ChainHubError):
-    """No usable answer came back."""
+    """No usable response was received."""
 
 
 class ConnectError(TransportError):
@@ -236,42 +233,42 @@ class ConnectError(TransportError):
 
 
 class NameResolutionError(ConnectError):
-    """The host name could not be looked up. Nothing was sent."""
+    """The host name could not be resolved. Nothing was sent."""
 
 
 class CertificateError(ConnectError):
-    """TLS was refused: certificate, host name or protocol version. Nothing was sent."""
+    """TLS failed: certificate, host name or protocol version. Nothing was sent."""
 
 
 class ProxyError(ConnectError):
-    """The proxy did not open the way to the gateway. Nothing was sent."""
+    """The proxy did not open a connection to the gateway. Nothing was sent."""
 
 
 class ConnectionLostError(TransportError):
-    """The connection broke after it had been made; `billed` says how far the call had come."""
+    """The connection was lost after it was established; see `billed` and `bytes_sent`."""
 
 
 class DeadlineError(TransportError, TimeoutError):
-    """A deadline passed."""
+    """A timeout expired."""
 
     phase: str = ""
-    """How far the attempt had come: `connect`, `write`, `read` or `reply`."""
+    """The attempt's phase when it ended: `connect`, `write`, `read` or `reply`."""
     deadline: str = ""
-    """The field of `Timeout` whose time was over: one of these, `attempt` or `total`."""
+    """The field of `Timeout` that expired: one of these, `attempt` or `total`."""
 
 
 class InvalidReplyError(TransportError):
-    """An answer came that cannot be understood."""
+    """A response was received that cannot be used."""
 
     body: bytes = b""
-    """What could be read of it, at most 1 MiB."""
+    """The part of the response body that could be read, at most 1 MiB."""
 
 
 class TaskError(ChainHubError):
-    """A task did not give a result."""
+    """A task did not produce a result."""
 
     task: Task | None = None
-    """The task as last seen. It pickles: keep it, and nothing is bought twice."""
+    """The task as last seen. It can be pickled: keep it to wait again without paying again."""
 
 
 class TaskFailedError(TaskError):
@@ -279,24 +276,24 @@ class TaskFailedError(TaskError):
 
 
 class TaskTimeoutError(TaskError, TimeoutError):
-    """Waiting ended before the task did. It may still finish: wait for `task` again."""
+    """The timeout expired before the task finished. It may still finish: wait for `task` again."""
 
     billed: Billed = Billed.YES
 
 
 class DownloadError(ChainHubError):
-    """A result could not be saved. The image is paid for, and downloading again is free."""
+    """A result could not be downloaded; retrying is free. The image is already paid for."""
 
     billed: Billed = Billed.YES
     url: str | None = None
-    """The result's address."""
+    """The result's URL."""
     saved: tuple[Path, ...] = ()
-    """Images of the same result that were saved all the same."""
+    """Paths of this result's images that were saved."""
 
 
 class ResultExpiredError(DownloadError):
-    """The result's address is no longer valid; results live 24 hours."""
+    """The result's URL is no longer valid; results expire after 24 hours."""
 
 
 class UnsafeAddressError(DownloadError):
-    """The result's address leads into a private network; see `allow_private`."""
+    """The result's URL leads to a private address; see `allow_private`."""

@@ -1,8 +1,7 @@
-"""What a client reports while it works, as frozen values handed to `on_event`.
+"""The events passed to `on_event`, as frozen values.
 
-The callback runs on the event loop, between two steps of a call: it should return at once. An
-exception it raises is logged and otherwise ignored, since a broken progress bar must not cost a
-result that is paid for.
+The callback runs on the client's event loop, so it should return quickly. An exception it raises
+is logged and otherwise ignored: a broken progress bar must not lose a result that is paid for.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ class Event:
     """The base of all events.
 
     Attributes:
-        call: numbers the calls of a client, so that events of one call can be told together.
+        call: sequence number of the call within the client; correlates its events.
     """
 
     call: int
@@ -27,7 +26,7 @@ class Event:
 
 @attrs.frozen(kw_only=True)
 class RequestQueued(Event):
-    """A call has been checked and waits for its turn. `images` is its weight."""
+    """A call was checked and is queued. `images` is how many it counts as in `Limits`."""
 
     images: int
 
@@ -43,7 +42,7 @@ class UploadProgress(Event):
 
 @attrs.frozen(kw_only=True)
 class ReplyReceived(Event):
-    """A final answer was read whole."""
+    """A successful response was read completely."""
 
     status: int
     request_id: str | None
@@ -51,7 +50,7 @@ class ReplyReceived(Event):
 
 @attrs.frozen(kw_only=True)
 class RetryScheduled(Event):
-    """An attempt failed without having been executed; the next starts after `delay` seconds."""
+    """An attempt failed and is retried after `delay` seconds."""
 
     attempt: int
     delay: float
@@ -60,14 +59,14 @@ class RetryScheduled(Event):
 
 @attrs.frozen(kw_only=True)
 class Paused(Event):
-    """The gateway asked for fewer calls: no call of this client starts for `seconds`."""
+    """The gateway requested a pause: this client starts no call for `seconds`."""
 
     seconds: float
 
 
 @attrs.frozen(kw_only=True)
 class CallCancelled(Event):
-    """The caller cancelled the call. `billed` says whether it may have been executed."""
+    """The call was cancelled. `billed` says whether it may have cost money."""
 
     attempt: int
     bytes_sent: int
@@ -85,7 +84,7 @@ class DownloadProgress(Event):
 
 @attrs.frozen(kw_only=True)
 class Saved(Event):
-    """A result stands complete under its final name."""
+    """A result file was written completely."""
 
     path: Path
     bytes_received: int

@@ -1,4 +1,4 @@
-"""Files that appear under their name only when complete: `.part`, fsync, rename. All of it blocks.
+"""Files that get their final name only when complete: `.part`, fsync, rename. All of it blocks.
 
 A name here comes from the caller or from this package, never from a server.
 """
@@ -28,7 +28,7 @@ _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, er
 
 
 def safe_stem(text: str, fallback: str = "image") -> str:
-    """Returns `text` as a file name without suffix that is one on every system."""
+    """Returns `text` as a file name without suffix that is valid on every system."""
     stem = re.sub(r"[^\w .()+-]", "_", text).strip(" .")[:_LONGEST_STEM].strip(" .")
     # Letters outside ASCII take up to four bytes, and 255 is what most systems hold.
     while len(stem.encode("utf-8", "replace")) > 2 * _LONGEST_STEM:
@@ -39,15 +39,15 @@ def safe_stem(text: str, fallback: str = "image") -> str:
 
 
 def part_path(directory: Path, stem: str) -> Path:
-    """Returns the name under which a file of this stem grows: unguessable, in its own directory."""
+    """Returns a temporary name for a file of this stem: unguessable, in the same directory."""
     return directory / f".{stem[:60]}.{secrets.token_hex(8)}.part"
 
 
 class PartFile:
-    """A file that grows under a temporary name. Each method blocks, and is run in a thread.
+    """A file written under a temporary name. Each method blocks and is run in a thread.
 
-    A cancelled caller does not stop the thread it waited for. So whatever is under way when `drop`
-    is called, `drop` waits for it, and nothing begins afterwards.
+    Cancelling the caller does not stop the thread it waited for. So `drop` waits for whatever is
+    running when it is called, and nothing starts afterwards.
     """
 
     def __init__(self, directory: Path, stem: str) -> None:
@@ -57,7 +57,7 @@ class PartFile:
         self._dropped = False
 
     def write(self, data: bytes) -> None:
-        """Appends; the first call makes the file."""
+        """Appends; the first call creates the file."""
         with self._lock:
             self._check()
             if self._file is None:
@@ -65,7 +65,7 @@ class PartFile:
             self._file.write(data)
 
     def publish(self, finish: Callable[[Path], Path]) -> Path:
-        """Brings the whole to the disk itself and returns what `finish`, given its path, does."""
+        """Flushes the file to disk and returns the result of `finish`, given its path."""
         with self._lock:
             self._check()
             if self._file is not None:
@@ -75,7 +75,7 @@ class PartFile:
             return finish(self._path)
 
     def drop(self) -> None:
-        """Removes the file, unless it has got its name."""
+        """Removes the file unless it was published."""
         with self._lock:
             self._dropped = True
             try:
@@ -93,7 +93,7 @@ class PartFile:
 
 
 def publish_as(target: Path, part: Path, _suffix: str) -> Path:
-    """Gives the complete file its name, replacing what stands there; a link is not followed.
+    """Gives the complete file its name, replacing any existing file; a link is not followed.
 
     The suffix is that of `target`, whatever the image's own would be.
     """
@@ -103,7 +103,7 @@ def publish_as(target: Path, part: Path, _suffix: str) -> Path:
 
 
 def publish_new(directory: Path, stem: str, part: Path, suffix: str) -> Path:
-    """Gives the complete file the first name of this stem that is free."""
+    """Gives the complete file the first free name of this stem."""
     target = directory / f"{stem}{suffix}"
     numbers = itertools.count(2)
     while not _rename_if_free(part, target):

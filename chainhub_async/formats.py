@@ -1,4 +1,4 @@
-"""JPEG, PNG and WebP, recognised by content, and whole files told from cut ones. No decoding."""
+"""Recognises JPEG, PNG and WebP by content, and detects truncated files. No decoding."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def media_type(head: bytes) -> str | None:
 
 
 def is_whole(file: BinaryIO, start: int, size: int) -> bool:
-    """Tells whether the image of `size` bytes at `start` reaches its own end mark.
+    """Returns whether the image of `size` bytes at `start` reaches its own end marker.
 
     Only the structure is walked: bytes that follow the image, as cameras and phones append, are
-    accepted; an image that ends before its end mark is not.
+    accepted; an image that ends before its end marker is not.
     """
     file.seek(start)
     kind = media_type(file.read(HEAD_SIZE))

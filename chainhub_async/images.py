@@ -1,4 +1,4 @@
-"""Any accepted form of an image → its media type, its exact size, and a way to open it again."""
+"""Any supported form of an image → its media type, its exact size, and a way to open it again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SupportsRead(Protocol):
 
 @attrs.frozen
 class FileStamp:
-    """What changes when a file does."""
+    """Identifies a file's state: device, inode, size, mtime."""
 
     device: int
     inode: int
@@ -52,19 +52,19 @@ class FileStamp:
 
 @attrs.frozen(kw_only=True)
 class ImageSource:
-    """An image that has been looked at and can be read any number of times.
+    """A checked image that can be read any number of times.
 
-    Build one with `of`, `from_path` or `from_bytes` to check an image before a call, or to use it
-    in several. An image in memory is kept; one on disk is read anew for each attempt, and a call
-    fails if the file has changed meanwhile.
+    Create one with `of`, `from_path` or `from_bytes` to check an image before a call, or to use it
+    in several. An image in memory is kept; one on disk is read again for each attempt, and a call
+    fails if the file has changed in the meantime.
 
     Attributes:
-        media_type: `image/jpeg`, `image/png` or `image/webp`, from the content.
-        size: bytes that will be sent.
+        media_type: `image/jpeg`, `image/png` or `image/webp`, detected from the content.
+        size: the number of bytes to send.
         path: the file, or None for an image in memory.
         data: the bytes of an image in memory.
-        offset: where in the file the image starts.
-        stamp: the file's state when it was measured.
+        offset: the position in the file where the image starts.
+        stamp: the file's state when it was checked.
     """
 
     media_type: str
@@ -79,13 +79,13 @@ class ImageSource:
         in_memory = self.data is not None and len(self.data) == self.size
         if self.media_type not in formats.SUFFIXES or on_disk is in_memory:
             raise InvalidImageError(
-                "This ImageSource does not describe an image; build it with ImageSource.of, "
+                "This ImageSource does not describe an image; create it with ImageSource.of, "
                 "from_path or from_bytes."
             )
 
     @property
     def name(self) -> str:
-        """The file name sent: neutral and ASCII, never the local one."""
+        """The file name to send: generic and ASCII, never the local one."""
         return "image" + formats.SUFFIXES[self.media_type]
 
     @classmethod
@@ -93,7 +93,7 @@ class ImageSource:
         """Returns the source for an image in memory.
 
         Raises:
-            InvalidImageError: it is empty, too large, cut, or not JPEG, PNG or WebP.
+            InvalidImageError: it is empty, too large, truncated, or not JPEG, PNG or WebP.
         """
         fixed = _fixed(data)
         kind = _check(_IN_MEMORY, io.BytesIO(fixed), 0, len(fixed))
@@ -101,23 +101,23 @@ class ImageSource:
 
     @classmethod
     def from_path(cls, path: str | os.PathLike[str]) -> ImageSource:
-        """Returns the source for a file. Blocks while the file's head and end are read.
+        """Returns the source for a file. Blocks while the file is checked.
 
         Raises:
             InvalidImageError: it is missing, unreadable, not a regular file, empty, too large,
-                cut, or not JPEG, PNG or WebP.
+                truncated, or not JPEG, PNG or WebP.
         """
         return _measure_file(path, 0, None)
 
     @classmethod
     async def of(cls, image: ImageInput) -> ImageSource:
-        """Returns the source for any accepted form of an image, without blocking the event loop.
+        """Returns the source for any supported form of an image, without blocking the event loop.
 
         Args:
             image: a path (`str` or `os.PathLike`), `bytes`, `bytearray`, `memoryview`, a binary
                 file object (plain or asynchronous), or an `ImageSource`. A file object is read
-                from its current position, is left there if it can seek, and is never closed. Calls
-                at the same time may share a `BytesIO` or a plain file, not other file objects.
+                from its current position, which is restored if seekable, and is never closed.
+                Concurrent calls may share a `BytesIO` or a plain file, but no other file object.
 
         Raises:
             InvalidImageError: see `from_path` and `from_bytes`.
@@ -139,11 +139,11 @@ class ImageSource:
 ImageInput: TypeAlias = (
     str | os.PathLike[str] | bytes | bytearray | memoryview | SupportsRead | ImageSource
 )
-"""What is taken as an image: a path, bytes, a file object, or an `ImageSource`."""
+"""Every supported form of an image: a path, bytes, a file object, or an `ImageSource`."""
 
 
 def _fixed(data: bytes | bytearray | memoryview) -> bytes:
-    """Returns a copy of what can change: what was measured is what is sent."""
+    """Returns a copy if the data can change, so that what was checked is what is sent."""
     try:
         view = memoryview(data)
     except ValueError as problem:  # it is a view that was released
@@ -174,7 +174,7 @@ def _measure_file(
             size = stamp.size - offset
             kind = _check(shown, file, offset, size)
     except FileNotFoundError:
-        hint = " Only local files can be sent, no addresses." if "://" in name else ""
+        hint = " URLs cannot be sent; download the file first." if "://" in name else ""
         raise InvalidImageError(f"{shown} does not exist.{hint}") from None
     except InvalidImageError:
         raise
@@ -194,7 +194,7 @@ def _refuse_special(shown: str, info: os.stat_result) -> None:
 
 def _check_size(shown: str, size: int, start: int) -> None:
     if size <= 0:
-        at = f" from position {start} on: seek to where the image starts" if start else ""
+        at = f" after position {start}: seek to where the image starts" if start else ""
         raise InvalidImageError(f"{shown} is empty{at}.")
     if size > IMAGE_LIMIT:
         raise InvalidImageError(
@@ -208,17 +208,17 @@ def _check(shown: str, file: BinaryIO, start: int, size: int) -> str:
     kind = formats.media_type(file.read(formats.HEAD_SIZE))
     if kind is None:
         raise InvalidImageError(
-            f"{shown} is not a JPEG, PNG or WebP image, going by its first bytes."
+            f"{shown} is not a JPEG, PNG or WebP image, judging by its first bytes."
         )
     if not formats.is_whole(file, start, size):
-        raise InvalidImageError(f"{shown} is cut: its {size:,} bytes end before the image does.")
+        raise InvalidImageError(f"{shown} is truncated: the file ends before the image does.")
     return kind
 
 
 async def _from_file_object(file: Any) -> ImageSource:
     try:
         if isinstance(file, io.BytesIO):
-            # Looked at in one step, so that calls that share it do not move it under each other.
+            # Read in one step, so that calls that share it do not move each other's position.
             data = file.getvalue()[file.tell() :]
         elif (behind := await anyio.to_thread.run_sync(_file_behind, file)) is not None:
             return await anyio.to_thread.run_sync(_measure_file, *behind)
@@ -309,6 +309,6 @@ def _binary(step: Any) -> bytes | bytearray | memoryview:
 
 def _not_binary(what: str) -> InvalidImageError:
     return InvalidImageError(
-        f"The image's file object gives {what}, not bytes: open it in binary mode, "
+        f"The image's file object returns {what}, not bytes: open it in binary mode, "
         'open(path, "rb").'
     )

@@ -1,7 +1,6 @@
-"""The values a caller gives and gets: options, palettes, results. Frozen, without I/O.
+"""Options, palettes and results, as frozen values without I/O.
 
-Enumerations are open: where one is asked for, any text is taken and sent as given, and a value
-this version does not know is kept as text.
+Enumerations are open: every option that takes one also accepts any text, which is sent unchanged.
 """
 
 from __future__ import annotations
@@ -10,13 +9,16 @@ import enum
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from chainhub_async import times
 from chainhub_async.errors import InvalidOptionError
-from chainhub_async.images import ImageInput
+
+if TYPE_CHECKING:
+    # Images bring an event loop along, which values do without.
+    from chainhub_async.images import ImageInput
 
 
 class _Text(str, enum.Enum):
@@ -33,7 +35,7 @@ class MagicPrompt(_Text):
 
 
 class RenderingSpeed(_Text):
-    """Speed against quality (Ideogram's documentation)."""
+    """The speed/quality trade-off (Ideogram's documentation)."""
 
     FLASH = "FLASH"
     TURBO = "TURBO"
@@ -43,7 +45,7 @@ class RenderingSpeed(_Text):
 
 
 class PaletteName(_Text):
-    """The palettes that have a name (Ideogram's documentation)."""
+    """The named palettes (Ideogram's documentation)."""
 
     EMBER = "EMBER"
     FRESH = "FRESH"
@@ -128,10 +130,10 @@ class ColorMember:
 
     Attributes:
         color_hex: `#RGB` or `#RRGGBB`.
-        color_weight: 0.05 to 1.0, or None for the server's own weighting.
+        color_weight: 0.05 to 1.0, or None for the server's default.
 
     Raises:
-        InvalidOptionError: the colour or its weight is not of that form.
+        InvalidOptionError: the colour or its weight is invalid.
     """
 
     color_hex: str
@@ -165,14 +167,14 @@ def _members(value: Sequence[ColorMember] | None) -> tuple[ColorMember, ...] | N
 
 @attrs.frozen(kw_only=True)
 class ColorPalette:
-    """Colours to lead the picture: a named palette, or one to eight colours.
+    """Colours to guide the image: a named palette, or one to eight colours.
 
     Attributes:
-        name: a `PaletteName`, or any text the server may know.
+        name: a `PaletteName`, or any other name the server may support.
         members: one to eight `ColorMember`.
 
     Raises:
-        InvalidOptionError: both are given, or neither, or too many members.
+        InvalidOptionError: both or neither are given, or the number of members is out of range.
     """
 
     name: PaletteName | str | None = None
@@ -199,10 +201,10 @@ class ColorPalette:
 
 @attrs.frozen(kw_only=True)
 class ReplaceBackground:
-    """One call of `replace_background`, as a value that can be kept, compared and repeated.
+    """The arguments of one `replace_background` call, as a value that can be kept and compared.
 
-    It takes what `hub.ideogram.replace_background` takes and is checked when it is sent, so that
-    one bad row of a long list is one refused call, not the end of the list.
+    It takes the arguments of `hub.ideogram.replace_background`. They are checked when the call is
+    made, so that one invalid entry in a batch is one refused call and not the end of the batch.
     """
 
     image: ImageInput = attrs.field(kw_only=False)
@@ -223,15 +225,15 @@ class GeneratedImage:
     """One image of a result.
 
     Attributes:
-        url: where to download it; None when it was withheld as unsafe (it is billed all the same).
+        url: the download URL; None if the image was withheld as unsafe (it is still billed).
         prompt: the prompt as used.
         resolution: `WIDTHxHEIGHT`.
-        is_image_safe: the safety check's word, or None if it was not given.
+        is_image_safe: the safety check's verdict, or None if it was not sent.
         seed: the seed as used.
-        style_type: as sent, if at all.
-        upscaled_resolution: as sent, if at all.
-        expires_at: when `url` stops working: what the URL itself says, else 24 hours after the
-            reply.
+        style_type: as sent by the server, if at all.
+        upscaled_resolution: as sent by the server, if at all.
+        expires_at: when `url` stops working: as stated by the response or the URL itself, else 24
+            hours after the response.
     """
 
     url: str | None = None
@@ -246,14 +248,14 @@ class GeneratedImage:
 
 @attrs.frozen(kw_only=True)
 class Task:
-    """A call that the gateway accepted and has not finished. Paid for: keep it.
+    """A call that the gateway accepted and has not finished. It is paid for: keep it.
 
     Attributes:
-        task_id: the gateway's id.
-        task_status: `submitted`, `processing`, `succeed`, `failed`, or what else was sent.
-        created_at: the integer sent, Unix milliseconds.
-        updated_at: the integer sent, Unix milliseconds.
-        status_message: the gateway's words about a failure.
+        task_id: the gateway's ID of the task.
+        task_status: `submitted`, `processing`, `succeed`, `failed`, or any other value sent.
+        created_at: Unix milliseconds, as sent.
+        updated_at: Unix milliseconds, as sent.
+        status_message: the gateway's explanation of a failure.
     """
 
     task_id: str
@@ -275,17 +277,17 @@ class Task:
 
 @attrs.frozen(kw_only=True)
 class ReplaceBackgroundResult:
-    """What a call gave: images, or a task that will give them.
+    """The result of a call: images, or a task that will produce them.
 
     Attributes:
-        images: the images of the reply, in its order; empty while a task is unfinished.
-        task: the task of the reply, or None if it held images right away.
+        images: the images of the response, in order; empty while a task is unfinished.
+        task: the task of the response, or None if it contained images directly.
         code: the envelope's code (0 is success), or None.
         message: the envelope's message, or None.
-        request_id: the gateway's id of the call.
-        created: when the gateway says the images were made.
-        received_at: when the reply was read, by this machine's clock.
-        raw: the reply's JSON, with whatever this version does not know.
+        request_id: the gateway's ID for the call.
+        created: when the images were made, according to the gateway.
+        received_at: when the response was read, by the local clock.
+        raw: the response's JSON, including fields unknown to this version.
     """
 
     images: tuple[GeneratedImage, ...] = ()

@@ -26,13 +26,13 @@ _NOBODYS = [ip_network(net) for net in ("0.0.0.0/8", "192.0.0.0/24", "3fff::/20"
 
 
 class Network(Enum):
-    """What an address can reach."""
+    """The kind of network an IP address belongs to."""
 
     PUBLIC = "public"
     LOOPBACK = "loopback"
     PRIVATE = "private"
     FORBIDDEN = "forbidden"
-    """Link-local, metadata, multicast, unspecified, reserved: never an image's home."""
+    """Link-local, metadata, multicast, unspecified, reserved: never where a result is."""
 
 
 def network_of(address: str) -> Network:
@@ -64,7 +64,7 @@ def _unwrapped(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 
 def is_local(host: str) -> bool:
-    """Tells whether a host name or address means this machine."""
+    """Returns whether a host name or IP address refers to this machine."""
     try:
         return network_of(host) is Network.LOOPBACK
     except ValueError:

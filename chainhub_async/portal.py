@@ -37,11 +37,11 @@ _LONGEST_EXIT = 5.0
 
 
 class Portal:
-    """A loop in a thread of its own. Safe to call from many threads.
+    """An event loop in its own thread. Thread-safe.
 
     Args:
-        last: run on the loop before it ends: on `close`, when the portal is dropped, and when the
-            interpreter exits. Nothing it refers to may refer to the portal.
+        last: run on the loop before it ends: on `close`, when the portal is garbage collected, and
+            when the interpreter exits. Nothing it refers to may refer to the portal.
     """
 
     def __init__(self, last: Callable[[], Awaitable[object]]) -> None:
@@ -53,13 +53,13 @@ class Portal:
         self._closed = False
 
     def run(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Runs a coroutine function to its end and returns what it returns.
+        """Runs a coroutine function and returns its result.
 
-        If the calling thread is interrupted, the coroutine is cancelled, and its clean-up waited
-        for, before the interruption goes on. A second interruption ends the waiting.
+        If the calling thread is interrupted, the coroutine is cancelled and its clean-up completes
+        before the interruption propagates. A second interruption ends the wait.
 
         Raises:
-            ClosedError: the client was closed, came through a fork, or is called from its own loop.
+            ClosedError: the client was closed, was forked, or is called from its own loop.
         """
         work = _Call(partial(call, *args, **kwargs))
         try:
@@ -73,7 +73,7 @@ class Portal:
             del work  # else an exception would hold this frame, and this frame the exception
 
     def close(self) -> None:
-        """Ends the loop, and waits for its end. Calls under way in other threads fail."""
+        """Ends the loop and waits for it. Calls in progress in other threads fail."""
         if self._process not in {None, os.getpid()}:
             return
         with self._lock:
@@ -89,16 +89,16 @@ class Portal:
         if self._process != os.getpid():
             raise ClosedError(
                 "The client was in use before this process was forked; its connections belong to "
-                "the parent. Make one client in each process."
+                "the parent. Create a new client in each process."
             )
         with self._lock:
             if self._closed:
-                raise ClosedError("The client is closed; make a new one.")
+                raise ClosedError("The client is closed; create a new one.")
             loop = self._loop or self._open()
             if loop.thread is threading.current_thread():
                 raise ClosedError(
-                    "A blocking call was made from the client's own event loop, as in on_event; it "
-                    "would wait for itself."
+                    "A blocking call was made from the client's own event loop, as in on_event, "
+                    "where it would deadlock. Make it from another thread."
                 )
             work.submit(loop)
 
@@ -117,7 +117,7 @@ class Portal:
 
 
 class _Call(Generic[T]):
-    """One call on its way through a loop. What is not said to run elsewhere runs on the loop."""
+    """One call passed to a loop. Methods run on the loop unless their docstring says otherwise."""
 
     def __init__(self, start: Callable[[], Awaitable[T]]) -> None:
         self._start = start
@@ -132,7 +132,7 @@ class _Call(Generic[T]):
         self._error: BaseException | None = None
 
     def submit(self, loop: _Loop) -> None:
-        """Hands the call over; in the caller's thread."""
+        """Submits the call; in the caller's thread."""
         self._loop, loop.is_used = loop, True
         context = _context()
         loop.post(lambda group: context.run(self._begin, group))
@@ -150,7 +150,7 @@ class _Call(Generic[T]):
             self.wait()
 
     def result(self) -> T:
-        """Returns or raises what came of the call, once; in the caller's thread."""
+        """Returns or raises the outcome of the call, once; in the caller's thread."""
         error, self._error = self._error, None
         try:
             if self._values:
@@ -162,7 +162,7 @@ class _Call(Generic[T]):
                 raise error
         finally:
             del error  # see Portal.run
-        told = "The client was closed while this call was under way."
+        told = "The client was closed while this call was in progress."
         raise ClosedError(told, billed=Billed.MAYBE)
 
     def _begin(self, group: TaskGroup) -> None:
@@ -198,7 +198,7 @@ class _Loop:
     """A thread with an event loop. It ends when told to, or with the interpreter.
 
     Attributes:
-        is_used: whether it was given a call.
+        is_used: whether a call was submitted to it.
         is_exiting: whether it ends with the interpreter.
     """
 
@@ -233,7 +233,7 @@ class _Loop:
         try:
             self._native.call_soon_threadsafe(self._look)
         except (AttributeError, RuntimeError):
-            raise ClosedError("The client's event loop has ended; make a new client.") from None
+            raise ClosedError("The client's event loop has ended; create a new client.") from None
 
     def end(self) -> None:
         """Tells the loop to end, and does not wait."""

@@ -1,4 +1,4 @@
-"""Where results are saved, and under which name."""
+"""Where results are saved, and under which names."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def save_all(
     name: str | None,
     allow_private: bool,
 ) -> list[Path]:
-    """Saves every image of a result that has an address; see `AsyncChainHub.save`."""
+    """Saves every image of a result that has a URL; see `AsyncChainHub.save`."""
     if not isinstance(result, ReplaceBackgroundResult):
         raise InvalidRequestError(
             f"result is a {type(result).__name__}; a ReplaceBackgroundResult is expected."
@@ -53,7 +53,7 @@ async def save_all(
         try:
             saved.append(await downloader.fetch(job))
         except DownloadError as problem:
-            # The others are paid for as well: bring home what can be.
+            # The others are paid for as well: save as many as possible.
             failed = failed or problem
     if failed is not None:
         failed.saved = tuple(saved)
@@ -68,14 +68,14 @@ async def save_as(
     *,
     allow_private: bool,
 ) -> Path:
-    """Saves one image at the very path given; see `AsyncChainHub.download`."""
+    """Saves one image to `path`; see `AsyncChainHub.download`."""
     image = image_or_url if isinstance(image_or_url, GeneratedImage) else None
     url = image.url if image is not None else image_or_url
     if not isinstance(url, str):
         raise InvalidRequestError(
-            "The image has no address: it was withheld as unsafe."
+            "The image has no URL: it was withheld as unsafe."
             if image is not None
-            else f"image_or_url is a {type(url).__name__}; an image of a result or an address is "
+            else f"image_or_url is a {type(url).__name__}; an image of a result or a URL is "
             "expected."
         )
     target = await anyio.to_thread.run_sync(_target, path)
@@ -113,7 +113,7 @@ def _target(path: str | os.PathLike[str]) -> Path:
             return target
         reason: object = f"the directory {str(target.parent)!r} does not exist"
         if "\0" in str(target):
-            reason = "it holds a null character"
+            reason = "it contains a null character"
     except (OSError, TypeError) as problem:
         reason = getattr(problem, "strerror", None) or problem
     raise InvalidRequestError(f"{printable(repr(path), 300)} cannot be written: {reason}.")

@@ -1,4 +1,4 @@
-"""`ChainHub`: the gateway for callers without an event loop.
+"""`ChainHub`: the blocking client.
 
 Every method runs the coroutine of the same name; nothing is implemented twice.
 """
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Ideogram:
-    """Ideogram's endpoints. Reached as `hub.ideogram`."""
+    """The Ideogram endpoints, available as `hub.ideogram`."""
 
     def __init__(self, endpoints: AsyncIdeogram, portal: Portal) -> None:
         self._async = endpoints
@@ -60,35 +60,36 @@ class Ideogram:
     ) -> ReplaceBackgroundResult:
         """Replaces the background of a photograph. Each accepted call costs money.
 
-        None means the server's default throughout. Every enumeration also takes plain text, which
-        is sent as given. `image` and `prompt` are the gateway's own documentation; the other
-        parameters are Ideogram's, which the gateway refers to and may ignore.
+        None always means the server's default. Every enumeration also accepts plain text, which is
+        sent unchanged. The gateway documents only `image` and `prompt`; the other parameters are
+        documented by Ideogram, and the gateway may ignore them.
 
         Args:
             image: the photograph: JPEG, PNG or WebP, at most 10 MiB. A path, `bytes`, a file
                 opened in binary mode (plain or asynchronous; never closed, read from its current
                 position), or an `ImageSource`.
             prompt: what the new background shows.
-            magic_prompt: whether the prompt may be rewritten.
+            magic_prompt: whether the gateway may rewrite the prompt.
             num_images: how many images to make, 1 to 8. Each is billed.
-            seed: 0 to 2147483647, for results that can be repeated.
-            rendering_speed: speed against quality.
+            seed: 0 to 2147483647, for reproducible results.
+            rendering_speed: the speed/quality trade-off.
             style_preset: one of the named styles.
-            color_palette: a `ColorPalette`, or the name of one.
+            color_palette: a `ColorPalette`, or a palette's name.
             style_codes: style codes of 8 hexadecimal digits; not with `style_reference_images`.
-            style_reference_images: images in any form that `image` takes, 10 MiB in all.
-            extra_fields: further form fields, for what this version has no parameter for.
-            timeout: deadlines of this call, in place of the client's.
+            style_reference_images: images in any form that `image` takes, 10 MiB in total.
+            extra_fields: additional form fields, for options without a parameter here.
+            timeout: timeouts for this call, in place of the client's.
 
         Returns:
             Images, or a task that the gateway has not finished.
 
         Raises:
-            InvalidRequestError: the call was refused here, before any connection.
+            InvalidRequestError: the call was refused before any connection was made.
             ImageChangedError: the file changed while it was being sent.
             APIError: the gateway refused the call or failed.
-            TransportError: no usable answer came; `billed` tells whether it may have been paid.
-            TaskFailedError: the answer holds a task that has already failed.
+            TransportError: there was no usable response; `billed` says whether it may have cost
+                money.
+            TaskFailedError: the response contains a task that has already failed.
         """
         return self._portal.run(
             self._async.replace_background,
@@ -108,30 +109,30 @@ class Ideogram:
 
 
 class ChainHub:
-    """A client of the gateway for blocking callers.
+    """The blocking client for the gateway.
 
-    It does what `AsyncChainHub` does, on an event loop in a thread of its own that the first call
-    starts. Safe to use from many threads, and in a notebook, whose own loop it holds up meanwhile.
-    A process forked after its first use needs another client. Close it with `with` or `close`; a
-    client that is merely dropped closes itself.
+    It wraps `AsyncChainHub`, running it on an event loop in a background thread that the first call
+    starts. Thread-safe. In a notebook it blocks the event loop during the call. After a fork,
+    create a new client in the child. Close it with `with` or `close`; a client that is garbage
+    collected closes itself.
 
     Args:
-        api_key: the key; by default the environment variable `CHAINHUB_API_KEY`.
-        base_url: the gateway's address; by default `CHAINHUB_BASE_URL`, then
+        api_key: the API key; by default the environment variable `CHAINHUB_API_KEY`.
+        base_url: the gateway's URL; by default `CHAINHUB_BASE_URL`, then
             `https://api.chainhub.tech`. The key is sent there and nowhere else.
-        timeout: deadlines in seconds.
-        retry: when to send again what failed without having been executed.
-        limits: how much to do at once.
-        proxy: the proxy's `http://` or `https://` address; by default that of the environment
-            (`HTTPS_PROXY`, `NO_PROXY` …); `""` for none.
-        ssl_context: for a CA of your own: `ssl.create_default_context(cafile=...)`.
-        on_event: called with each `Event`, on the client's own thread.
+        timeout: timeouts in seconds.
+        retry: when to retry calls that failed without being executed.
+        limits: concurrency and rate limits.
+        proxy: the proxy's `http://` or `https://` URL; by default taken from the environment
+            (`HTTPS_PROXY`, `NO_PROXY`, ...); `""` for none.
+        ssl_context: for a custom CA, `ssl.create_default_context(cafile=...)`.
+        on_event: called with each `Event`, on the client's background thread.
 
     Attributes:
         ideogram: the Ideogram endpoints.
 
     Raises:
-        ConfigurationError: something is missing or cannot be used; the sentence says what.
+        ConfigurationError: a setting is missing or invalid; the message says which.
     """
 
     ideogram: Ideogram
@@ -185,18 +186,18 @@ class ChainHub:
         self.close()
 
     def close(self) -> None:
-        """Closes connections and ends the thread. Calls under way fail; derived clients close."""
+        """Closes connections and thread; calls fail. Also closes `with_options` clients."""
         self._portal.close()
 
     def with_options(self, **changes: Unpack[ClientOptions]) -> Self:
-        """Returns a client with other settings that shares this one's connections and limits.
+        """Returns a client with different settings that shares this one's connections and limits.
 
         Args:
-            changes: any of `api_key`, `base_url`, `timeout`, `retry`, `proxy`, `on_event`, as the
-                class itself takes them; None means the default again.
+            changes: any of `api_key`, `base_url`, `timeout`, `retry`, `proxy`, `on_event`, as
+                accepted by the class. None restores the default.
 
         Raises:
-            ConfigurationError: a setting cannot be changed, or not to this value.
+            ConfigurationError: a setting cannot be changed, or its new value is invalid.
         """
         client = object.__new__(type(self))
         try:
@@ -217,21 +218,21 @@ class ChainHub:
         images: int = 0,
         timeout: Timeout | None = None,
     ) -> Response:
-        """Sends any other call of the gateway, with the same care for what it may cost.
+        """Sends any other gateway call, with the same retry and billing safeguards.
 
         Args:
-            method: the HTTP method. Anything but GET, HEAD and OPTIONS is taken to cost money.
+            method: the HTTP method. All but GET, HEAD and OPTIONS are assumed to cost money.
             path: the path after the base URL, beginning with `/`.
             json: a body to send as JSON.
             form: the fields of a multipart body: text, numbers, booleans, `ImageSource`, lists of
                 these, or dicts, which are sent as JSON.
-            params: the query.
-            headers: further headers.
+            params: the query parameters.
+            headers: additional headers.
             images: how many images the call makes, for `Limits(in_flight=...)`.
-            timeout: deadlines of this call, in place of the client's.
+            timeout: timeouts for this call, in place of the client's.
 
         Returns:
-            The answer, with a 2xx status; `answer.json()` reads its body.
+            The response, with a 2xx status; `response.json()` parses its body.
 
         Raises:
             ChainHubError: as for the named endpoints.
@@ -251,24 +252,24 @@ class ChainHub:
     def wait(
         self, task: Task, *, path: str, interval: float = 2.0, timeout: float = 600.0
     ) -> ReplaceBackgroundResult:
-        """Asks for a task until it has ended. Asking is free.
+        """Polls a task until it finishes. Polling is free.
 
-        No page documents where an Ideogram task of this gateway is asked for, so the path is the
-        caller's to name; nothing is ever polled by itself.
+        The gateway documents no polling endpoint for Ideogram tasks, so you supply the path. The
+        client never polls on its own.
 
         Args:
             task: the task of a result.
-            path: where to ask, after the base URL, with `{task_id}` in it.
-            interval: seconds between two questions.
-            timeout: seconds in all.
+            path: the polling path after the base URL, containing `{task_id}`.
+            interval: seconds between polls.
+            timeout: total seconds to wait.
 
         Returns:
             The result with its images.
 
         Raises:
             TaskFailedError: the task ended without a result.
-            TaskTimeoutError: the time was over first; wait again for the `task` it carries.
-            ChainHubError: the gateway refuses to be asked.
+            TaskTimeoutError: the timeout expired first; wait again for the error's `task`.
+            ChainHubError: the gateway rejected a poll.
         """
         return self._portal.run(
             self._async.wait, task, path=path, interval=interval, timeout=timeout
@@ -282,25 +283,25 @@ class ChainHub:
         name: str | None = None,
         allow_private: bool = False,
     ) -> list[Path]:
-        """Saves every image of a result; nothing that exists is overwritten.
+        """Saves every image of a result; never overwrites an existing file.
 
-        A file appears under its name only when it is complete, is an image, and has reached the
-        disk. Images withheld as unsafe are passed over.
+        A file appears under its final name only once it is a complete image and has been flushed
+        to disk. Images withheld as unsafe are skipped.
 
         Args:
             result: a result with images.
-            directory: where to; made if it does not exist.
-            name: what the files are called, without suffix; by default after the request's id.
-                What cannot stand in a file name is replaced.
-            allow_private: also fetch from private addresses; those of the gateway's own network
-                are allowed anyway.
+            directory: the target directory; created if missing.
+            name: the file name without suffix; by default the request ID. Characters not valid in
+                file names become `_`.
+            allow_private: also download from private IP addresses; those of the gateway's own
+                network are always allowed.
 
         Returns:
-            The files, in the order of the images.
+            The paths of the files, in the order of the images.
 
         Raises:
-            InvalidRequestError: the result holds no images yet.
-            DownloadError: an image could not be saved; the others have been, see `saved`.
+            InvalidRequestError: the result has no images yet.
+            DownloadError: an image could not be saved; the paths of those saved are in `saved`.
         """
         return self._portal.run(
             self._async.save, result, directory, name=name, allow_private=allow_private
@@ -313,11 +314,11 @@ class ChainHub:
         *,
         allow_private: bool = False,
     ) -> Path:
-        """Downloads one image to the very path given, replacing what is there.
+        """Downloads one image to `path`, replacing any existing file.
 
         Args:
-            image_or_url: an image of a result, or an address.
-            path: the file to write; its directory must exist. A link there is replaced, not
+            image_or_url: an image of a result, or a URL.
+            path: the file to write; its directory must exist. A symbolic link is replaced, not
                 followed.
             allow_private: see `save`.
 
@@ -326,7 +327,7 @@ class ChainHub:
 
         Raises:
             InvalidRequestError: the image was withheld, or the path is a directory.
-            DownloadError: it could not be downloaded, or is no whole image.
+            DownloadError: it could not be downloaded, or is not a complete image.
         """
         return self._portal.run(
             self._async.download, image_or_url, path, allow_private=allow_private

@@ -1,4 +1,4 @@
-"""Every form of a point in time that a server sends. Pure, and never raises."""
+"""Parses every form of timestamp that a server sends. Pure, and never raises."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ISO = re.compile(
 
 
 def moment(value: Any) -> datetime | None:
-    """Reads an ISO 8601 text or Unix time (seconds or milliseconds) as an aware datetime."""
+    """Parses ISO 8601 text or Unix time (seconds or milliseconds) as an aware datetime."""
     if isinstance(value, str):
         if re.fullmatch(r"\d{1,15}", value, re.ASCII):
             return _from_unix(int(value))
@@ -58,12 +58,12 @@ def _from_iso(text: str) -> datetime | None:
 
 
 def retry_after(value: str | None, date: str | None, now: datetime) -> float | None:
-    """Reads `Retry-After` (RFC 9110 §10.2.3) as seconds; anything but its two forms is absent.
+    """Parses `Retry-After` (RFC 9110 §10.2.3) as seconds; invalid values are ignored.
 
     Args:
         value: the header's value.
-        date: the answer's own `Date`, against which a date is read: clocks differ.
-        now: what to read it against otherwise.
+        date: the response's own `Date`, the reference for a date, since clocks differ.
+        now: the reference otherwise.
     """
     if value is None:
         return None
@@ -88,7 +88,7 @@ def _http_date(text: str) -> datetime | None:
 
 
 def url_expiry(url: str, received: datetime) -> datetime:
-    """Returns when a result's URL stops working: as it says itself, else 24 hours from now."""
+    """Returns when a result's URL expires: as it states itself, else 24 hours from `received`."""
     fallback = received + RESULT_LIFETIME
     try:
         query = {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
@@ -120,7 +120,7 @@ def _signed_until(start: str, lasts: str) -> datetime | None:
 
 
 def later(start: datetime, seconds: float) -> datetime | None:
-    """Returns `start` plus `seconds`, or None beyond the calendar's end."""
+    """Returns `start` plus `seconds`, or None if that is not a valid date."""
     try:
         return start + timedelta(seconds=seconds)
     except OverflowError:

@@ -109,6 +109,7 @@ def test_commands_run(line: str, place: tuple[Path, dict[str, str]]) -> None:
 def test_tests_pass(code: str, place: tuple[Path, dict[str, str]]) -> None:
     """The test that is shown passes with nothing but the plugin."""
     (place[0] / "test_shop.py").write_text(code, encoding="utf-8")
+    (place[0] / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:asyncio", "test_shop.py"]
     assert "1 passed" in run(command, place)
 

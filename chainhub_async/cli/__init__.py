@@ -1,15 +1,15 @@
-"""The `chainhub` command: the package without a line of Python.
+"""The `chainhub` command.
 
-It needs the extra `cli`, whose packages are imported only when the command runs. Its exit codes,
-the gravest that fits (`chainhub_async.cli.exits`, and shown by `chainhub --help`):
+It needs the extra `cli`, whose packages are imported only when the command runs. Its exit codes;
+if several apply, the first in this list (see `chainhub_async.cli.exits` and `chainhub --help`):
 
     129, 130, 143  interrupted: terminal closed, Ctrl-C, SIGTERM
-    5              something was billed, or may have been, and is not saved
-    4              the account: key refused, no balance, not allowed
-    3              not set up: no API key, an unusable address, or the extra is missing
-    2              a mistake in the call or in every photo; nothing was sent
-    1              something failed, and was not billed
-    0              done
+    5              something was or may have been billed and is not saved
+    4              account error: key rejected, no balance, not allowed
+    3              configuration error: no API key, an invalid URL, or the extra is missing
+    1              something failed and was not billed
+    2              invalid arguments, or every photo is invalid; nothing was sent
+    0              success
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Runs the command with the arguments of the process, and ends the process.
+    """Runs the command with the process's arguments and exits.
 
     Raises:
         SystemExit: always; its code is one of `chainhub_async.cli.exits`.

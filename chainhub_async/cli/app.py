@@ -1,4 +1,4 @@
-"""The `chainhub` group: its commands are imported when they are asked for."""
+"""The `chainhub` group, whose commands are imported on demand."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="chainhub", message="%(prog)s %(version)s")
 def chainhub() -> None:
-    """Replace the background of photographs through the ChainHub gateway.
+    """Replace the background of photos through the ChainHub gateway.
 
-    The API key is read from the environment variable CHAINHUB_API_KEY only: on a command line,
-    every user of the machine could read it.
+    The API key is read only from the environment variable CHAINHUB_API_KEY, because other users of
+    the machine can see command-line arguments.
     """
 
 
 def run() -> int:
-    """Runs the command with the arguments of the process and returns its exit code."""
+    """Runs the command with the process's arguments and returns its exit code."""
     try:
         code: object = chainhub.main(prog_name="chainhub", standalone_mode=False)
     except click.ClickException as problem:

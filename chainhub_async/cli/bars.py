@@ -1,4 +1,4 @@
-"""Progress bars on a terminal: one for each photo under way, one for all of them."""
+"""Progress bars on a terminal: one for each photo in progress, and one for all of them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from chainhub_async.cli.photos import Photo
 
 
 def _text(template: str, width: int) -> TextColumn:
-    # Names may hold [brackets], which are rich's markup unless told otherwise.
+    # Names may contain [brackets], which rich reads as markup by default.
     column = Column(no_wrap=True, overflow="ellipsis", max_width=width)
     return TextColumn(template, markup=False, table_column=column)
 
 
 class BarDisplay(Display):
-    """Shows bars, which are gone when it is left; lines written aside stay.
+    """Shows bars, which disappear at the end; lines written `aside` stay.
 
     Args:
         photos: how many photos there are.
@@ -47,7 +47,7 @@ class BarDisplay(Display):
         )
 
     def __enter__(self) -> Display:
-        """Starts to move."""
+        """Starts the display."""
         self._progress.start()
         return self
 
@@ -58,7 +58,7 @@ class BarDisplay(Display):
         )
 
     def advance(self, photo: Photo, stage: Stage, done: int, total: int | None) -> None:
-        """Moves a bar."""
+        """Updates a bar."""
         # While the gateway works nobody knows how long it will: the bar only pulses. That takes a
         # total of None, which `update` would read as "unchanged".
         row = self._rows[photo.number]
@@ -71,18 +71,18 @@ class BarDisplay(Display):
         self._progress.update(self._rows[photo.number], stage=text)
 
     def end(self, photo: Photo) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         self._progress.remove_task(self._rows.pop(photo.number))
         self._progress.update(self._all, advance=1)
 
     def close(self) -> None:
-        """Takes all bars away."""
+        """Removes all bars."""
         self._closed = True
         self._progress.stop()
 
     @contextmanager
     def aside(self) -> Generator[None, None, None]:
-        """Takes the bars away for as long."""
+        """Hides the bars inside the block."""
         self._progress.stop()
         try:
             yield

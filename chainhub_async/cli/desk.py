@@ -1,4 +1,4 @@
-"""Where outcomes are handed in: each is printed at once and kept for the summary."""
+"""Prints each outcome at once and keeps it for the summary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Desk:
     """Prints saved paths, or JSON, on standard output, and sentences on standard error.
 
     Args:
-        display: steps aside meanwhile.
+        display: is hidden while lines are printed.
         as_json: whether each outcome is a line of JSON on standard output.
     """
 
@@ -29,7 +29,7 @@ class Desk:
         self._interrupted = False
 
     def interrupt(self) -> None:
-        """The run is being cancelled: the display ends, and `finish` says what became of it."""
+        """The run is being cancelled: ends the display; `finish` prints the summary."""
         self._interrupted = True
         self._display.close()
 
@@ -43,7 +43,7 @@ class Desk:
                 self._stderr.line(sentence)
 
     def finish(self, *, quiet: bool) -> None:
-        """Says in one sentence how the run went."""
+        """Prints a one-line summary of the run."""
         if self._interrupted:
             self._stderr.line(wording.interrupted(self._outcomes))
         elif len(self._outcomes) > 1 and not quiet:
@@ -51,11 +51,11 @@ class Desk:
 
     @property
     def exit_code(self) -> int:
-        """What all outcomes come to together."""
+        """The exit code for all outcomes together."""
         return exits.of_many({outcome.exit_code for outcome in self._outcomes})
 
     def _sentences(self, outcome: Outcome) -> list[str]:
-        # What an interruption broke off is told once for all, unless there is something to keep.
+        # The summary covers what an interruption cancelled, unless there is something to keep.
         broken_off = outcome.state in {State.CANCELLED, State.NOT_STARTED}
         if self._interrupted and broken_off and outcome.result is None:
             return []

@@ -1,4 +1,4 @@
-"""How the work is shown on standard error while it goes on: not at all, or by plain lines."""
+"""Progress on standard error: none, or plain lines."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Display:
         self.close()
 
     def begin(self, photo: Photo) -> None:
-        """A photo is begun."""
+        """A photo is started."""
 
     def advance(self, photo: Photo, stage: Stage, done: int, total: int | None) -> None:
         """A photo is at this stage, with so many of its bytes done."""
@@ -37,19 +37,19 @@ class Display:
         """A photo is delayed, for this reason."""
 
     def end(self, photo: Photo) -> None:
-        """A photo has ended, well or not."""
+        """A photo has ended, successfully or not."""
 
     def close(self) -> None:
-        """Nothing moves any more; may be called twice."""
+        """Ends the display; may be called twice."""
 
     @contextmanager
     def aside(self) -> Generator[None, None, None]:
-        """Steps aside while lines are written."""
+        """Hides the display while lines are written."""
         yield
 
 
 class PlainDisplay(Display):
-    """Writes a line whenever a photo comes to another stage."""
+    """Writes a line whenever a photo reaches another stage."""
 
     def __init__(self) -> None:
         self._stderr = output.stderr()
@@ -58,7 +58,7 @@ class PlainDisplay(Display):
     def advance(self, photo: Photo, stage: Stage, done: int, total: int | None) -> None:
         """Writes a line if the stage is a new one."""
         del done
-        # That a photo waits for its turn is no news where nothing moves.
+        # Without a live display, queueing is not worth a line.
         if stage is Stage.QUEUED or self._stages.get(photo.number) is stage:
             return
         self._stages[photo.number] = stage

@@ -1,4 +1,4 @@
-"""`chainhub doctor`: finds out, without spending anything, why calls fail."""
+"""`chainhub doctor`: diagnoses failing calls without a paid call."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 
 @click.command("doctor")
 @click.option(
-    "--base-url", metavar="URL", help="The gateway; by default that of CHAINHUB_BASE_URL."
+    "--base-url",
+    metavar="URL",
+    help="Gateway URL. Default: CHAINHUB_BASE_URL, or the public gateway.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def command(context: click.Context, /, base_url: str | None, *, as_json: bool) -> None:
-    """Check the way to the gateway, and the key, without spending anything.
+    """Check connectivity to the gateway and the API key, without a paid call.
 
-    Asks for the list of models, which is free. Ends with code 0 if the gateway accepted the key,
-    and with 1 if something failed or could not be found out.
+    Requests the list of models, which is free. Exits with 0 if the gateway accepted the key, and
+    with 1 if a check failed or could not be made.
     """
     import anyio  # noqa: PLC0415 - with the client it takes longer to load than --help may last
 

@@ -1,4 +1,4 @@
-"""`chainhub emulator`: the gateway's API on this machine, until it is interrupted."""
+"""`chainhub emulator`: runs the emulator of the gateway's API until interrupted."""
 
 from __future__ import annotations
 
@@ -21,39 +21,38 @@ _REPLIES = ("images", "task", "wrapped", "wrapped_object")
     type=click.IntRange(0, 65535),
     default=0,
     show_default=True,
-    help="The port; 0 takes a free one.",
+    help="The port; 0 picks a free one.",
 )
 @click.option(
     "--reply",
     type=click.Choice(_REPLIES),
     default="images",
     show_default=True,
-    help="The shape of its answers.",
+    help="The shape of its responses.",
 )
 @click.option(
     "--latency",
     type=click.FloatRange(min=0),
     default=0.0,
     metavar="SECONDS",
-    help="How long an image takes.",
+    help="How long each call takes.",
 )
-@click.option("--task-polls", type=click.IntRange(min=0), help="Questions until a task is done.")
+@click.option("--task-polls", type=click.IntRange(min=0), help="Polls until a task is finished.")
 @click.option("--balance", type=click.IntRange(min=0), help="Images the account can pay for.")
 @click.option("--in-flight", type=click.IntRange(min=0), help="Images allowed at the same time.")
-@click.option("--unsafe", metavar="WORD", help="Refuse prompts with this word in them.")
-@click.option("--withhold", metavar="WORD", help="Withhold the images of prompts with this word.")
+@click.option("--unsafe", metavar="WORD", help="Refuse prompts containing this word.")
+@click.option("--withhold", metavar="WORD", help="Withhold images of prompts containing this word.")
 @click.option(
     "--result-lifetime",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="How long results can be downloaded; by default a day.",
+    help="How long results can be downloaded. Default: 24 hours.",
 )
 def command(**given: Any) -> None:
-    """Run the gateway's API on this machine until Ctrl-C.
+    """Run an emulator of the gateway's API on this machine until Ctrl-C.
 
-    It checks requests strictly and counts what it would have billed; nothing is paid for. It
-    prints the environment variables that lead a client to it. It ends with code 0, or with 1 if
-    it cannot listen.
+    It validates requests strictly and costs nothing. It prints the environment variables that
+    point a client at it. Exits with 1 if it cannot listen.
     """
     import anyio  # noqa: PLC0415 - with the server it takes longer to load than --help may last
 

@@ -1,4 +1,4 @@
-"""The checks of `chainhub doctor`: what is set up here, then one free request."""
+"""The checks of `chainhub doctor`: the local configuration, then one free request."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from chainhub_async.errors import ChainHubError, ConfigurationError, printable
 from chainhub_async.transport.retry import RetryPolicy
 from chainhub_async.transport.session import proxy_for
 
-# The list of models of the gateway's family; the one thing known to be free that asks for a key.
+# The gateway family's list of models: the only request known to be free that requires a key.
 _MODELS = "/v1/models"
 _TIMEOUT = Timeout(connect=5, read=10, reply=5, attempt=15, total=15)
 _TCP_SECONDS = 3
-# Sent when there is no key, to find out whether the way is free all the same. It opens nothing.
+# Sent when there is no key, to check connectivity anyway. It gives no access.
 _NO_KEY = "no-key-is-set"
 _PACKAGES = ("aiohttp", "anyio", "attrs", "cattrs", "aiofiles")
 
 
 @attrs.frozen
 class Findings:
-    """What was found.
+    """The results of the checks.
 
     Attributes:
         checks: the checklist.
@@ -55,7 +55,7 @@ class Findings:
 
 
 async def examine(base_url: str | None) -> Findings:
-    """Makes all checks; nothing that costs is sent."""
+    """Makes all checks; no paid call is sent."""
     url, origin = _address(base_url)
     key, address = _check_key(), _check_address(url, origin)
     checks = [Check("versions", OK, ", ".join(map(" ".join, _versions().items()))), key, address]
@@ -87,20 +87,18 @@ def _address(given: str | None) -> tuple[str, str]:
 
 def _check_key() -> Check:
     if not os.environ.get("CHAINHUB_API_KEY", "").strip():
-        return Check(
-            "key", FAILED, "there is none", "Set the environment variable CHAINHUB_API_KEY."
-        )
+        return Check("key", FAILED, "not set", "Set the environment variable CHAINHUB_API_KEY.")
     problem = _refused(api_key=None, base_url=DEFAULT_BASE_URL)
     if problem is None:
         return Check("key", OK, "CHAINHUB_API_KEY is set")
-    return Check("key", FAILED, problem, "Set the environment variable CHAINHUB_API_KEY anew.")
+    return Check("key", FAILED, problem, "Correct the environment variable CHAINHUB_API_KEY.")
 
 
 def _check_address(url: str, origin: str) -> Check:
     problem = _refused(api_key=_NO_KEY, base_url=url)
     if problem is None:
         return Check("base URL", OK, f"{printable(url, 300)}, from {origin}")
-    advice = "Write it like the default, https://api.chainhub.tech."
+    advice = "Use the form of the default, https://api.chainhub.tech."
     return Check("base URL", FAILED, f"{problem} (from {origin})", advice)
 
 
@@ -116,12 +114,12 @@ def _check_proxy(url: str) -> tuple[Check, bool]:
     try:
         proxy = proxy_for(url, None)
     except ConfigurationError as problem:
-        advice = "Name an http:// proxy, or take this host out by NO_PROXY."
+        advice = "Set an http:// proxy, or exclude this host with NO_PROXY."
         return Check("proxy", FAILED, problem.message, advice), True
     if proxy is None:
         return Check("proxy", OK, "none is used"), False
     parts = urlsplit(proxy)
-    # Never the whole address: it may hold a password.
+    # Never the whole URL: it may contain a password.
     where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     login = ", with a user name" if "@" in parts.netloc else ""
     return Check("proxy", OK, f"{printable(where, 300)}{login}, from {_origin_of_proxy(url)}"), True
@@ -147,12 +145,12 @@ async def _ask(url: str, *, proxied: bool, has_key: bool) -> list[Check]:
             found = diagnosis.of_error(error, url, proxied=proxied, connects=connects)
     if has_key:
         return found
-    unknown = Check(diagnosis.ACCEPTED, SKIPPED, "there is no key to ask with")
+    unknown = Check(diagnosis.ACCEPTED, SKIPPED, "there is no key to check")
     return [unknown if check.name == diagnosis.ACCEPTED else check for check in found]
 
 
 async def _connects(url: str) -> bool:
-    """Tells whether a bare TCP connection can be made, so that TLS alone can be at fault."""
+    """Returns whether a plain TCP connection can be made, so that only TLS can be at fault."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:

@@ -1,4 +1,4 @@
-"""Exit codes: what each means, and which one several photos get together."""
+"""Exit codes: what each means, and how those of several photos combine."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ BILLED = 5
 INTERRUPTED = 130
 
 EPILOG = """\b
-Exit codes, and where several fit, which one it is:
+Exit codes (if several apply, the first in this list):
   129, 130, 143  interrupted: terminal closed, Ctrl-C, SIGTERM
-  5              something was billed, or may have been, and is not saved:
+  5              something was or may have been billed and is not saved:
                  read the output before running the command again
-  4              the account: key refused (401), no balance (402), not allowed (403)
-  3              not set up: no API key, or an address that cannot be used
-  2              a mistake in the call or in every photo; nothing was sent
-  1              some photos failed, none of them billed
-  0              every image asked for is saved
+  4              account error: key rejected (401), no balance (402), not allowed (403)
+  3              configuration error: no API key, or an invalid URL
+  1              some photos failed; none of them was billed
+  2              invalid arguments, or every photo is invalid; nothing was sent
+  0              every requested image is saved
 """
-"""Shown by `--help`; the mark `\\b` keeps click from filling the lines."""
+"""Shown by `--help`; the marker `\\b` keeps click from rewrapping the lines."""
 
 _PRECEDENCE = (BILLED, ACCOUNT, NOT_SET_UP, FAILED, USAGE)
 
 
 def of_many(codes: set[int]) -> int:
-    """Returns the code for a run whose photos have these, the gravest first.
+    """Returns the code for a run whose photos have these codes: the most severe.
 
-    A mistake in some of the photos is an ordinary failure; only one in all of them is `USAGE`.
+    If some photos are invalid and others are saved, that is `FAILED`, not `USAGE`.
     """
     if USAGE in codes and SAVED in codes:
         codes = {*codes, FAILED}
@@ -37,5 +37,5 @@ def of_many(codes: set[int]) -> int:
 
 
 def of_signal(number: int) -> int:
-    """Returns the code a shell gives a process that a signal has ended."""
+    """Returns the code that a shell reports for a process ended by this signal."""
     return 128 + number

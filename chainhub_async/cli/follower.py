@@ -1,4 +1,4 @@
-"""What the events of one photo's calls tell: how far it is, what is saved, what may be billed."""
+"""Tracks one photo through its events: progress, saved files, what may have been billed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from chainhub_async.events import (
 
 
 class Stage(Enum):
-    """Where a photo is. The values are what is shown."""
+    """The stage of a photo. The values are shown to the user."""
 
-    QUEUED = "waiting for its turn"
+    QUEUED = "queued"
     UPLOAD = "uploading"
     WAIT = "waiting for the gateway"
     DOWNLOAD = "downloading"
@@ -32,19 +32,19 @@ class Stage(Enum):
 
 @attrs.define(kw_only=True, eq=False)
 class Follower:
-    """Follows one photo; given to the client as `on_event`.
+    """Tracks one photo; passed to the client as `on_event`.
 
-    Calls are told apart by kind, not by number: the upload, the questions about a task, and each
-    download have numbers of their own.
+    Calls are told apart by kind, not by number: the upload, the polls of a task, and each download
+    have numbers of their own.
 
     Attributes:
-        on_stage: called with the stage, bytes done, and bytes in all, if known.
-        on_note: called with a sentence about a delay.
-        resend_uncertain: whether what may have been executed is sent again.
+        on_stage: called with the stage, bytes done, and total bytes, if known.
+        on_note: called with a note about a delay.
+        resend_uncertain: whether calls that may have been executed are retried.
         sent: whether any byte of the photo has been sent.
-        billed: what may have been billed for calls without an answer.
-        saved: the files that stand complete.
-        fetched: the addresses they came from.
+        billed: what may have been billed for calls without a response.
+        saved: the files that were written completely.
+        fetched: the URLs they were downloaded from.
     """
 
     on_stage: Callable[[Stage, int, int | None], object]
@@ -58,19 +58,19 @@ class Follower:
     _addresses: dict[int, str] = attrs.field(factory=dict[int, str])
 
     def __call__(self, event: Event) -> None:
-        """Takes note of an event."""
+        """Records an event."""
         match event:
             case RequestQueued(images=images) if images:
                 self.on_stage(Stage.QUEUED, 0, None)
             case UploadProgress():
                 self._uploading(event)
             case RetryScheduled():
-                # Unless told to take the risk, the client resends only what was not executed.
+                # Without resend_uncertain, the client retries only what was not executed.
                 if self._whole and self.resend_uncertain:
                     self.billed = Billed.worst(self.billed, Billed.MAYBE)
-                self.on_note(f"trying again in {event.delay:.1f} s. {event.reason}")
+                self.on_note(f"retrying in {event.delay:.1f} s. {event.reason}")
             case Paused():
-                self.on_note(f"the gateway asks for a pause of {event.seconds:.0f} s.")
+                self.on_note(f"the gateway requested a pause of {event.seconds:.0f} s.")
             case CallCancelled():
                 self.billed = Billed.worst(self.billed, event.billed)
             case DownloadProgress():

@@ -1,4 +1,4 @@
-"""Signals that end the command: the first one cancels and lets clean-up happen."""
+"""Signals that end the command: the first one cancels it and lets it clean up."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Interruption:
 
 @contextmanager
 def interruptible(on_first: Callable[[], object]) -> Generator[Interruption, None, None]:
-    """Cancels the block, on the first signal, and waits for it; Ctrl-C once more ends the process.
+    """Cancels the block on the first signal and waits for it; a second Ctrl-C ends the process.
 
-    To be entered on an event loop in the main thread. Signals that the process was started to
+    Must be entered on an event loop in the main thread. Signals that the process was started to
     ignore, as by `nohup`, stay ignored.
 
     Args:

@@ -1,4 +1,4 @@
-"""Options whose text means something: palettes, extra fields, lists of known values."""
+"""Parses option values: palettes, extra fields, lists of known values."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from chainhub_async.models import ColorMember, ColorPalette
 
 
 def known(what: str, values: type[Enum]) -> str:
-    """Returns the help of an option that knows some values and takes any."""
+    """Returns the help of an option with known values that accepts any text."""
     return (
-        f"{what} Known: {', '.join(str(value) for value in values)}; other text is sent as given."
+        f"{what} Known: {', '.join(str(value) for value in values)}; other text is sent unchanged."
     )
 
 
 def palette(_: click.Context, __: click.Parameter, text: str | None) -> ColorPalette | None:
-    """Reads `EMBER`, or `#f80:0.6,#112233`.
+    """Parses `EMBER`, or `#f80:0.6,#112233`.
 
     Raises:
         click.BadParameter: it is neither.
@@ -42,11 +42,13 @@ def _member(text: str) -> ColorMember:
     except ValueError as problem:
         if isinstance(problem, InvalidOptionError):
             raise
-        raise click.BadParameter(f"{weight!r} is no weight; write #RRGGBB:0.5.") from None
+        raise click.BadParameter(
+            f"{weight!r} is not a valid weight; use the form #RRGGBB:0.5."
+        ) from None
 
 
 def extra(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -> dict[str, Any] | None:
-    """Reads `NAME=VALUE`, any number of times; a name given again is a field sent again.
+    """Parses repeated `NAME=VALUE`; a repeated name is sent as a repeated field.
 
     Raises:
         click.BadParameter: one of them has no `=`.

@@ -1,4 +1,4 @@
-"""What came of one photo: a value, the JSON object made of it, and its exit code."""
+"""The outcome of one photo, its JSON object, and its exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from chainhub_async.errors import (
 from chainhub_async.models import GeneratedImage, ReplaceBackgroundResult
 
 ACCOUNT_ERRORS = (AuthenticationError, InsufficientBalanceError, PermissionDeniedError)
-# A reply that is paid for and cannot be read may still hold the result's address.
+# A response that is paid for and cannot be read may still contain the result's URL.
 _KEPT_BODY = 64 * 1024
 
 
@@ -44,11 +44,11 @@ class Outcome:
 
     Attributes:
         photo: the photo.
-        state: in one word.
+        state: how it ended.
         billed: whether money may have been spent.
-        result: what the gateway answered, if it did.
-        saved: the files that stand complete.
-        unsaved: the images that are paid for, have an address, and are not on the disk.
+        result: the gateway's result, if there is one.
+        saved: the files that were written completely.
+        unsaved: the images that are paid for, have a URL, and are not on disk.
         error: why it is not saved.
     """
 
@@ -68,13 +68,13 @@ class Outcome:
 
     @property
     def owed(self) -> bool:
-        """Whether something is or may be paid for that is not saved."""
+        """Whether something was or may have been billed and is not saved."""
         complete = self.state is State.SAVED and not self.withheld
         return self.billed is not Billed.NO and not complete
 
     @property
     def exit_code(self) -> int:
-        """What this photo alone would end the command with."""
+        """The exit code for this photo alone."""
         if self.owed:
             return exits.BILLED
         if self.state is State.SAVED:
@@ -86,7 +86,7 @@ class Outcome:
         return exits.USAGE if isinstance(self.error, InvalidRequestError) else exits.FAILED
 
     def as_json(self) -> str:
-        """Returns the line of `--json`: ASCII, so that no terminal is driven by what it holds."""
+        """Returns the line of `--json`: ASCII only, so that it cannot control a terminal."""
         result = self.result
         return json.dumps({
             "photo": self.photo.name,

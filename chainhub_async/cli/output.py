@@ -1,4 +1,4 @@
-"""Writing to the standard streams, either of which may end before the work does."""
+"""Writes to the standard streams, either of which may be closed early."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import click
 
 
 class Lines:
-    """One of the standard streams, by lines, each at once.
+    """One of the standard streams, flushed after every line.
 
-    What is not shown must not cost what is paid for: once the reader has gone away, lines are
-    dropped and the work goes on.
+    Output problems must not lose paid results: once the reader is gone, lines are dropped and the
+    work continues.
 
     Args:
-        stream: the stream; None, as when it was closed before the process began, drops all lines.
+        stream: the stream; None, as if closed before the process began, drops all lines.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
 
     def line(self, text: str | bytes) -> None:
-        """Writes a line: text with whatever the stream's encoding lacks escaped, or bytes."""
+        """Writes a line: bytes, or text with unencodable characters escaped."""
         if self._stream is None:
             return
         try:
@@ -61,5 +61,5 @@ def stderr() -> Lines:
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Tells whether a stream is a terminal; a closed one is not."""
+    """Returns whether a stream is a terminal; None is not."""
     return stream is not None and stream.isatty()

@@ -1,4 +1,4 @@
-"""The photographs named on the command line."""
+"""The photos named on the command line."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _STDIN = "-"
 
 @attrs.frozen(kw_only=True)
 class Photo:
-    """One photograph to work on.
+    """One photo to process.
 
     Attributes:
         number: 1 for the first on the command line.
         name: as given there.
-        image: what the client takes: the path, or the bytes that came by standard input.
-        stem: what its results are called.
+        image: the client's argument: the path, or the bytes read from standard input.
+        stem: the file name of its results, without suffix.
     """
 
     number: int
@@ -39,13 +39,13 @@ class Photo:
 
 
 def photos_of(names: Sequence[str]) -> list[Photo]:
-    """Returns the photos of these names; `-` reads standard input to its end, now.
+    """Returns the photos with these names; `-` reads standard input to its end, now.
 
     Raises:
         click.UsageError: standard input is named twice, or is a terminal.
     """
     if names.count(_STDIN) > 1:
-        raise click.UsageError("Standard input (-) can be read once; it is named twice.")
+        raise click.UsageError("Standard input (-) can be read only once; it is given twice.")
     return [
         Photo(number=number, name=name, image=_stdin(), stem="stdin")
         if name == _STDIN
@@ -57,7 +57,7 @@ def photos_of(names: Sequence[str]) -> list[Photo]:
 def _stdin() -> bytes:
     if is_terminal(sys.stdin):
         raise click.UsageError(
-            "Standard input (-) is a terminal; a photo is expected to come by it."
+            "Standard input (-) is a terminal; pipe or redirect a photo into it."
         )
     # One byte more than allowed, so that the client can tell that it is too much.
     return sys.stdin.buffer.read(IMAGE_LIMIT + 1) if sys.stdin is not None else b""

@@ -1,4 +1,4 @@
-"""What is wrong before anything is sent, as click shows it: one sentence and an exit code."""
+"""Errors found before anything is sent, as click shows them: a message and an exit code."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from chainhub_async.cli import exits
 
 
 class NotSetUp(click.ClickException):
-    """The command cannot run as things are set up."""
+    """The command cannot run with the current configuration."""
 
     exit_code = exits.NOT_SET_UP
 
 
 class Failed(click.ClickException):
-    """The command could not do its work."""
+    """The command failed."""
 
     exit_code = exits.FAILED
 
 
 def require_key() -> None:
-    """Refuses to go on without a key in the environment.
+    """Requires an API key in the environment.
 
     Raises:
         NotSetUp: there is none.

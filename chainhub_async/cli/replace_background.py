@@ -27,11 +27,11 @@ from chainhub_async.models import MagicPrompt, RenderingSpeed, StylePreset
     type=click.IntRange(1, 8),
     help="How many images to make of each photo. Each is billed.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="For results that can be repeated.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="For reproducible results.")
 @click.option(
     "--rendering-speed",
     metavar="TEXT",
-    help=options.known("Speed against quality.", RenderingSpeed),
+    help=options.known("Speed/quality trade-off.", RenderingSpeed),
 )
 @click.option("--style-preset", metavar="TEXT", help=options.known("A named style.", StylePreset))
 @click.option(
@@ -39,8 +39,8 @@ from chainhub_async.models import MagicPrompt, RenderingSpeed, StylePreset
     "color_palette",
     metavar="PALETTE",
     callback=options.palette,
-    help="A palette's name, such as EMBER, or 1 to 8 colours with or without a weight from 0.05 "
-    'to 1: "#ff8800:0.6,#123".',
+    help="A palette's name, such as EMBER, or 1 to 8 colours, each with an optional weight from "
+    '0.05 to 1: "#ff8800:0.6,#123".',
 )
 @click.option(
     "--style-code",
@@ -62,7 +62,7 @@ from chainhub_async.models import MagicPrompt, RenderingSpeed, StylePreset
     metavar="NAME=VALUE",
     multiple=True,
     callback=options.extra,
-    help="A further form field, for what has no option here. May be repeated.",
+    help="An additional form field, for what has no option here. May be repeated.",
 )
 @click.option(
     "-o",
@@ -70,19 +70,21 @@ from chainhub_async.models import MagicPrompt, RenderingSpeed, StylePreset
     type=click.Path(path_type=Path),
     default=".",
     show_default=True,
-    help="The directory for the results; made if need be.",
+    help="The directory for the results; created if missing.",
 )
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print one line of JSON for each photo, and no paths."
+    "--json", "as_json", is_flag=True, help="Print one line of JSON per photo instead of paths."
 )
 @click.option(
     "--emulator",
     "emulated",
     is_flag=True,
-    help="Try it without key, network or cost: an emulator on this machine answers.",
+    help="Use an emulator on this machine. It needs no key or network and costs nothing.",
 )
 @click.option(
-    "--base-url", metavar="URL", help="The gateway; by default that of CHAINHUB_BASE_URL."
+    "--base-url",
+    metavar="URL",
+    help="Gateway URL. Default: CHAINHUB_BASE_URL, or the public gateway.",
 )
 @click.option(
     "--in-flight",
@@ -90,53 +92,53 @@ from chainhub_async.models import MagicPrompt, RenderingSpeed, StylePreset
     type=click.IntRange(min=1),
     default=10,
     show_default=True,
-    help="How many images to have made at the same time. Accounts are commonly allowed 10.",
+    help="How many images to make at the same time. The usual account limit is 10.",
 )
 @click.option(
     "--timeout",
     "seconds",
     metavar="SECONDS",
     type=float,
-    help="Gives up each call after so long, resends included. By default, deadlines apply to each "
-    "of its steps only.",
+    help="Timeout for each call, including retries. By default, only its individual steps have "
+    "timeouts.",
 )
 @click.option(
     "--resend-uncertain",
     is_flag=True,
-    help="Also send again what may have been executed, such as a call that got no answer. EACH "
-    "SUCH RESEND MAY BE PAID FOR TWICE.",
+    help="Also retry calls that may have been executed, such as one that got no response. EACH "
+    "SUCH RETRY RISKS PAYING TWICE.",
 )
 @click.option(
     "--task-path",
     metavar="PATH",
-    help="Where to ask for a result that is not finished, with {task_id} in it. No such path is "
-    "documented, so without this option nothing is asked.",
+    help="Path to poll for an unfinished result, containing {task_id}. The gateway documents no "
+    "such path, so without this option nothing is polled.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
+@click.option("-q", "--quiet", is_flag=True, help="Print messages only if something is wrong.")
 @click.pass_context
 def command(context: click.Context, /, photos: tuple[str, ...], output: Path, **given: Any) -> None:
     """Replace the background of each PHOTO (JPEG, PNG or WebP; - is standard input).
 
-    Each call costs money, whether or not its result is downloaded. Results are saved under the
-    photo's name; nothing that exists is overwritten. The files' paths go to standard output, one
-    a line; what happens meanwhile goes to standard error.
+    Each accepted call costs money, whether or not its result is downloaded. Results are saved
+    under the photo's name; existing files are never overwritten. The paths of saved files are
+    printed on standard output, one per line; progress and errors on standard error.
 
-    One photo that fails does not stop the others, unless the account is refused. Ctrl-C stops and
-    says what may have been billed; a second one ends the command at once.
+    A photo that fails does not stop the others, unless the account itself is rejected. Ctrl-C
+    stops and reports what may have been billed; a second Ctrl-C exits at once.
     """
     _check(given, output)
     context.exit(_work(photos, output, **given))
 
 
 def _check(given: dict[str, Any], output: Path) -> None:
-    """Refuses what would otherwise be found out after something was paid for."""
+    """Refuses what would otherwise fail only after something was paid for."""
     path = given["task_path"]
     if path is not None and not ("{task_id}" in path and path.startswith("/")):
-        raise click.UsageError("--task-path begins with / and says where {task_id} belongs.")
+        raise click.UsageError("--task-path must begin with / and contain {task_id}.")
     if given["style_codes"] and given["style_reference_images"]:
-        raise click.UsageError("--style-code and --style-reference exclude each other.")
+        raise click.UsageError("--style-code and --style-reference cannot be combined.")
     if given["emulated"] and given["base_url"] is not None:
-        raise click.UsageError("--emulator and --base-url exclude each other.")
+        raise click.UsageError("--emulator and --base-url cannot be combined.")
     if not given["emulated"]:
         require_key()
     try:
@@ -174,7 +176,7 @@ def _work(
     try:
         timeout = Timeout(total=seconds)
     except ConfigurationError:
-        raise click.UsageError("--timeout is a number of seconds above zero.") from None
+        raise click.UsageError("--timeout must be a number of seconds above zero.") from None
     given = {name: value for name, value in options.items() if value not in (None, ())}
     order = Order(
         options=given,

@@ -1,4 +1,4 @@
-"""Works on several photos at once, through one client, and tells what came of each."""
+"""Processes several photos at once, through one client, and reports each outcome."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from chainhub_async.errors import (
 )
 from chainhub_async.models import GeneratedImage, ReplaceBackgroundResult
 
-# These meet every photo alike: nothing new is started after one.
+# These affect every photo alike: nothing new is started after one.
 _FOR_ALL = (*ACCOUNT_ERRORS, ConfigurationError)
 
 
@@ -33,11 +33,11 @@ class Order:
     """What is to be done with each photo.
 
     Attributes:
-        options: what `replace_background` takes besides the image.
+        options: the arguments of `replace_background` besides the image.
         directory: where results are saved.
-        task_path: where to ask for an unfinished task, or None to leave it.
+        task_path: the path to poll for an unfinished task, or None not to.
         task_timeout: for how many seconds.
-        resend_uncertain: whether what may have been executed is sent again.
+        resend_uncertain: whether calls that may have been executed are retried.
     """
 
     options: Mapping[str, Any]
@@ -49,7 +49,7 @@ class Order:
 
 @attrs.define(kw_only=True, eq=False)
 class _Story:
-    """What is known of a photo so far."""
+    """What is known about a photo so far."""
 
     photo: Photo
     follower: Follower
@@ -72,7 +72,7 @@ class _Story:
     def _state(self) -> State:
         result = self.result
         if self.cancelled or self.scope.cancelled_caught:
-            # Taken back while its first byte left: rare, and then it has begun.
+            # Cancelled while its first byte was sent: rare, and then it has begun.
             begun = self.cancelled or self.follower.sent
             return State.CANCELLED if begun else State.NOT_STARTED
         if result is not None and not result.images and not isinstance(self.error, TaskFailedError):
@@ -100,8 +100,8 @@ class Run:
     Args:
         hub: the client.
         order: what is to be done.
-        display: shows the work.
-        report: is given each outcome as soon as it is known.
+        display: shows progress.
+        report: called with each outcome as soon as it is known.
     """
 
     hub: AsyncChainHub
@@ -112,7 +112,7 @@ class Run:
     _under_way: list[_Story] = attrs.field(factory=list[_Story], init=False)
 
     async def all(self, photos: Sequence[Photo], workers: int) -> None:
-        """Works on all photos, `workers` at a time; each is reported, also when cancelled."""
+        """Processes all photos, `workers` at a time; each is reported, even when cancelled."""
         waiting = iter(photos)
         try:
             async with anyio.create_task_group() as group:
@@ -136,7 +136,7 @@ class Run:
         except ChainHubError as problem:
             story.error = problem
         except Exception as bug:
-            # The other photos are paid for as well: a mistake of this package ends only this one.
+            # The other photos are paid for as well: a bug in this package ends only this one.
             story.error = _unexpected(bug, sent=story.follower.sent)
         except BaseException:
             story.cancelled = True
@@ -164,14 +164,14 @@ class Run:
             if order.task_path is None:
                 return
             found = await hub.wait(result.task, path=order.task_path, timeout=order.task_timeout)
-            # The paid call's id is the one to quote, not that of a question about it.
+            # The paid call's ID is the one to quote, not that of a poll.
             told = result.request_id or found.request_id
             story.result = result = attrs.evolve(found, request_id=told)
         if result.images:
             await hub.save(result, order.directory, name=story.photo.stem)
 
     def _halt(self) -> None:
-        """Starts nothing new. What has begun to be sent goes on: it may be paid for."""
+        """Starts nothing new. Calls already being sent continue: they may be paid for."""
         self._halted = True
         for story in self._under_way:
             if not story.follower.sent:

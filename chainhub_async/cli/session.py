@@ -21,16 +21,16 @@ from chainhub_async.transport.retry import RetryPolicy
 
 @attrs.frozen(kw_only=True)
 class Session:
-    """How to work on the photos.
+    """How to process the photos.
 
     Attributes:
         order: what is done with each.
-        base_url: the gateway's address, or None for the environment's.
-        emulated: use an emulator of our own instead of the gateway.
-        timeout: deadlines of each call.
+        base_url: the gateway's URL, or None for the environment's.
+        emulated: use an emulator instead of the gateway.
+        timeout: timeouts of each call.
         in_flight: images being made at the same time.
         as_json: see `Desk`.
-        quiet: say nothing unless something is wrong.
+        quiet: print messages only if something is wrong.
     """
 
     order: Order
@@ -42,10 +42,10 @@ class Session:
     quiet: bool = False
 
     async def work(self, photos: Sequence[Photo]) -> int:
-        """Works on the photos and returns the exit code.
+        """Processes the photos and returns the exit code.
 
         Raises:
-            ConfigurationError: the client cannot be built; nothing was sent.
+            ConfigurationError: the client cannot be created; nothing was sent.
         """
         display = display_for(len(photos), quiet=self.quiet)
         desk = Desk(display, as_json=self.as_json)
@@ -60,7 +60,7 @@ class Session:
         return desk.exit_code
 
     def _workers(self) -> int:
-        # More could only wait for each other: each takes a place for every image it makes.
+        # More would only wait for each other: each counts once for every image it makes.
         images: int = self.order.options.get("num_images", 1)
         return max(1, self.in_flight // images)
 

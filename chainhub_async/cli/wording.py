@@ -1,4 +1,4 @@
-"""Outcomes in sentences. What a server sent is shown on one line, control characters escaped."""
+"""The messages about outcomes. Server text is shown on one line, control characters escaped."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from chainhub_async.cli.outcome import Outcome, State
 from chainhub_async.errors import Billed, ChainHubError, printable
 from chainhub_async.models import GeneratedImage, Task
 
-# Names in a sentence; the others are counted.
+# Names listed in a sentence; the others are counted.
 _MOST_NAMES = 5
 _LONGEST_URL = 4000
 
 
 def sentences(outcome: Outcome) -> list[str]:
-    """Returns what there is to say about a photo besides its saved files; often nothing."""
+    """Returns the messages about a photo besides its saved files; often none."""
     said = [_happened(outcome), *map(_where, outcome.unsaved)]
     name = outcome.photo.shown
     return [f"{name}: {sentence}" for sentence in said if sentence]
@@ -25,12 +25,12 @@ def _happened(outcome: Outcome) -> str:
         case State.NOT_STARTED:
             return "not started."
         case State.CANCELLED:
-            return f"broken off{_task(outcome)}. {_billed(outcome)}"
+            return f"cancelled{_task(outcome)}. {_billed(outcome)}"
         case State.UNFINISHED:
             words = f" {outcome.error.message}" if outcome.error else ""
             return (
-                f"accepted, paid for, and not finished{_task(outcome)}.{words} Keep its id: "
-                "hub.wait(Task(task_id=...), path=...) asks for it; results live 24 hours."
+                f"accepted and billed, but not finished{_task(outcome)}.{words} To fetch it later: "
+                "hub.wait(Task(task_id=...), path=...). Results expire after 24 hours."
             )
         case State.WITHHELD | State.SAVED:
             return _withheld(outcome)
@@ -40,9 +40,11 @@ def _happened(outcome: Outcome) -> str:
 
 
 def _failure(error: ChainHubError) -> str:
-    identity = f" (request id {printable(error.request_id, 200)})" if error.request_id else ""
+    identity = f" (request ID {printable(error.request_id, 200)})" if error.request_id else ""
     body: bytes = getattr(error, "body", b"") if error.billed is not Billed.NO else b""
-    kept = f" The answer began: {printable(body.decode('utf-8', 'replace'), 1000)}" if body else ""
+    kept = (
+        f" The response began: {printable(body.decode('utf-8', 'replace'), 1000)}" if body else ""
+    )
     return f"{error.message}{identity}{kept}"
 
 
@@ -50,7 +52,7 @@ def _billed(outcome: Outcome) -> str:
     return {
         Billed.NO: "It was not billed.",
         Billed.MAYBE: "It may have been billed.",
-        Billed.YES: "It is paid for.",
+        Billed.YES: "It was billed.",
     }[outcome.billed]
 
 
@@ -65,16 +67,18 @@ def _withheld(outcome: Outcome) -> str:
     if not outcome.withheld:
         return ""
     images = "1 image was" if outcome.withheld == 1 else f"{outcome.withheld} images were"
-    return f"{images} withheld as unsafe by the gateway, and billed all the same."
+    return f"{images} withheld as unsafe by the gateway, but billed."
 
 
 def _where(image: GeneratedImage) -> str:
     until = f"until {image.expires_at:%Y-%m-%d %H:%M %Z}" if image.expires_at else "for 24 hours"
-    return f"not saved; downloading it is free, {until}, from {printable(image.url, _LONGEST_URL)}"
+    return (
+        f"not saved; download it free of charge {until} from {printable(image.url, _LONGEST_URL)}"
+    )
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """Returns one sentence about a run of several photos."""
+    """Returns the summary of a run of several photos."""
     counts = [
         (_count(outcomes, State.SAVED), "saved"),
         (_count(outcomes, State.FAILED), "failed"),
@@ -87,12 +91,12 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 
 def interrupted(outcomes: Sequence[Outcome]) -> str:
-    """Returns the one sentence left behind by an interruption."""
+    """Returns the summary of an interrupted run."""
     owed = sorted((each for each in outcomes if each.owed), key=lambda each: each.photo.number)
     not_started = _count(outcomes, State.NOT_STARTED)
     said = [f"{_count(outcomes, State.SAVED)} of {_photos(len(outcomes))} saved"]
     if owed:
-        said.append(f"billed, or maybe billed, and not saved: {_names(owed)}")
+        said.append(f"billed or possibly billed, but not saved: {_names(owed)}")
     else:
         said.append("nothing else was billed")
     if not_started:

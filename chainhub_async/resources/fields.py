@@ -1,4 +1,4 @@
-"""Options → the parts of a request, each checked first and refused in a sentence. No I/O."""
+"""Checks options and turns them into the parts of a request. No I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BYTES_LIKE = (str, bytes, bytearray, memoryview)
 
 
 def text(name: str, value: Any, shown: str | None = None) -> list[Part]:
-    """Returns a text field, `shown` by its name; the text itself is sent byte for byte."""
+    """Returns a text field, called `shown` in messages. The text is sent unchanged."""
     if value is None:
         return []
     if not isinstance(value, str):
@@ -25,8 +25,8 @@ def text(name: str, value: Any, shown: str | None = None) -> list[Part]:
         return [Part.text(name, _plain(value))]
     except UnicodeEncodeError as problem:
         raise InvalidOptionError(
-            f"{shown or name} holds half a surrogate pair at position {problem.start}: that is no "
-            "character and cannot be sent."
+            f"{shown or name} contains a lone surrogate at position {problem.start}, which cannot "
+            "be sent; valid Unicode text is expected."
         ) from None
 
 
@@ -36,7 +36,7 @@ def _plain(value: str) -> str:
 
 
 def option(name: str, value: Any) -> list[Part]:
-    """Returns the field of an open enumeration: any text but an empty one."""
+    """Returns the field of an open enumeration: any text except an empty one."""
     if value == "":
         raise InvalidOptionError(f"{name} is empty; leave it out for the server's default.")
     return text(name, value)
@@ -88,13 +88,13 @@ def style_codes(name: str, value: Any) -> list[Part]:
     for code in codes:
         if not isinstance(code, str) or not re.fullmatch("[0-9A-Fa-f]{8}", code):
             raise InvalidOptionError(
-                f"{name} holds {printable(repr(code), 60)}; each code is 8 hexadecimal digits."
+                f"{name} contains {printable(repr(code), 60)}; each code is 8 hexadecimal digits."
             )
     return [Part.text(name, _plain(code)) for code in codes]
 
 
 def items(name: str, value: Any, what: str) -> list[Any]:
-    """Returns the members of a list option; a single text in its place is a slip."""
+    """Returns the items of a list option; a single string in its place is a mistake."""
     if value is None:
         return []
     if isinstance(value, _BYTES_LIKE) or not isinstance(value, Sequence):
@@ -107,10 +107,10 @@ def items(name: str, value: Any, what: str) -> list[Any]:
 
 
 def further(option: str, fields: Any, known: frozenset[str]) -> list[Part]:
-    """Returns the fields that `option` holds, which this version has no parameter for.
+    """Returns the fields in `option`, for which this version has no parameter.
 
     Text, numbers and booleans become text, an `ImageSource` a file, a list one field for each
-    member, a mapping JSON.
+    item, a mapping JSON.
     """
     if fields is None:
         return []
@@ -120,11 +120,13 @@ def further(option: str, fields: Any, known: frozenset[str]) -> list[Part]:
     for name, value in fields.items():
         if not isinstance(name, str) or not re.fullmatch(r"[\w.\[\]-]{1,100}", name, re.ASCII):
             raise InvalidOptionError(
-                f"{option} names {printable(repr(name), 60)}; letters, digits and "
+                f"{option} has the name {printable(repr(name), 60)}; up to 100 letters, digits and "
                 "_ . - [ ] are allowed."
             )
         if name in known:
-            raise InvalidOptionError(f"{option} names {name!r}; use the parameter {name}=.")
+            raise InvalidOptionError(
+                f"{option} contains {name!r}; use the parameter {name}= instead."
+            )
         members = value if isinstance(value, list | tuple) else [value]
         parts += [part for member in members for part in _extra(option, _plain(name), member)]
     return parts

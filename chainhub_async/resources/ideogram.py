@@ -32,7 +32,7 @@ _FIELDS = frozenset(field.name for field in attrs.fields(ReplaceBackground)) - {
 
 
 class AsyncIdeogram:
-    """Ideogram's endpoints. Reached as `hub.ideogram`."""
+    """The Ideogram endpoints, available as `hub.ideogram`."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -55,35 +55,36 @@ class AsyncIdeogram:
     ) -> ReplaceBackgroundResult:
         """Replaces the background of a photograph. Each accepted call costs money.
 
-        None means the server's default throughout. Every enumeration also takes plain text, which
-        is sent as given. `image` and `prompt` are the gateway's own documentation; the other
-        parameters are Ideogram's, which the gateway refers to and may ignore.
+        None always means the server's default. Every enumeration also accepts plain text, which is
+        sent unchanged. The gateway documents only `image` and `prompt`; the other parameters are
+        documented by Ideogram, and the gateway may ignore them.
 
         Args:
             image: the photograph: JPEG, PNG or WebP, at most 10 MiB. A path, `bytes`, a file
                 opened in binary mode (plain or asynchronous; never closed, read from its current
                 position), or an `ImageSource`.
             prompt: what the new background shows.
-            magic_prompt: whether the prompt may be rewritten.
+            magic_prompt: whether the gateway may rewrite the prompt.
             num_images: how many images to make, 1 to 8. Each is billed.
-            seed: 0 to 2147483647, for results that can be repeated.
-            rendering_speed: speed against quality.
+            seed: 0 to 2147483647, for reproducible results.
+            rendering_speed: the speed/quality trade-off.
             style_preset: one of the named styles.
-            color_palette: a `ColorPalette`, or the name of one.
+            color_palette: a `ColorPalette`, or a palette's name.
             style_codes: style codes of 8 hexadecimal digits; not with `style_reference_images`.
-            style_reference_images: images in any form that `image` takes, 10 MiB in all.
-            extra_fields: further form fields, for what this version has no parameter for.
-            timeout: deadlines of this call, in place of the client's.
+            style_reference_images: images in any form that `image` takes, 10 MiB in total.
+            extra_fields: additional form fields, for options without a parameter here.
+            timeout: timeouts for this call, in place of the client's.
 
         Returns:
             Images, or a task that the gateway has not finished.
 
         Raises:
-            InvalidRequestError: the call was refused here, before any connection.
+            InvalidRequestError: the call was refused before any connection was made.
             ImageChangedError: the file changed while it was being sent.
             APIError: the gateway refused the call or failed.
-            TransportError: no usable answer came; `billed` tells whether it may have been paid.
-            TaskFailedError: the answer holds a task that has already failed.
+            TransportError: there was no usable response; `billed` says whether it may have cost
+                money.
+            TaskFailedError: the response contains a task that has already failed.
         """
         call = ReplaceBackground(
             image,
@@ -107,11 +108,11 @@ async def replace_background_request(call: ReplaceBackground, timeout: Timeout) 
     """Checks a call and returns the request that makes it.
 
     Raises:
-        InvalidRequestError: something in it cannot be sent; the sentence says what.
+        InvalidRequestError: part of it cannot be sent; the message says which.
     """
     if call.style_codes is not None and call.style_reference_images is not None:
         raise InvalidOptionError(
-            "style_codes and style_reference_images exclude each other; both were given."
+            "style_codes and style_reference_images cannot be combined; pass one of them."
         )
     options = [
         *fields.text("prompt", call.prompt),
@@ -140,7 +141,7 @@ async def _style_references(images: list[Any]) -> list[Part]:
     total = sum(source.size for source in sources)
     if total > IMAGE_LIMIT:
         raise InvalidImageError(
-            f"The style reference images have {total:,} bytes together; at most {IMAGE_LIMIT:,} "
+            f"The style reference images total {total:,} bytes; at most {IMAGE_LIMIT:,} "
             "(10 MiB) are allowed."
         )
     return [Part.image("style_reference_images", source) for source in sources]

@@ -1,4 +1,4 @@
-"""`hub.request`: any call of the gateway that has no method of its own."""
+"""`hub.request`: any gateway call that has no method of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from chainhub_async.transport.messages import Request
 
 # RFC 9110 §9.2.1: these change nothing, so that repeating them costs nothing.
 _SAFE_METHODS = {"GET", "HEAD", "OPTIONS"}
-# What describes the body or the connection is this package's to say; the key is the client's.
+# This package sets what describes the body and the connection; the client sets the key.
 _OWN_HEADERS = {
     "authorization",
     "connection",
@@ -45,10 +45,10 @@ def raw_request(
     images: int,
     timeout: Timeout,
 ) -> Request:
-    """Checks what a caller wants sent and returns the request for it.
+    """Checks the arguments of `hub.request` and returns the request.
 
     Raises:
-        InvalidOptionError: something in it cannot be sent; the sentence says what.
+        InvalidOptionError: one of them is invalid; the message says which.
     """
     verb = method.upper() if isinstance(method, str) else ""
     if not verb.isascii() or not verb.isalpha() or verb == "CONNECT":
@@ -59,7 +59,9 @@ def raw_request(
     safe = verb in _SAFE_METHODS
     bodies = (json is not None) + (form is not None)
     if bodies > (0 if safe else 1):
-        raise InvalidOptionError("A body is either json= or form=, and only where one belongs.")
+        raise InvalidOptionError(
+            "Pass json= or form=, not both; GET, HEAD and OPTIONS take neither."
+        )
     if isinstance(images, bool) or not isinstance(images, int) or images < 0:
         raise InvalidOptionError(f"images is {images!r}; a whole number from 0 is allowed.")
     parts = tuple(fields.further("form", form, frozenset()))
@@ -80,7 +82,8 @@ def raw_request(
 def _checked_path(path: str) -> str:
     if not isinstance(path, str) or not path.startswith("/") or not path.isprintable():
         raise InvalidOptionError(
-            f"path is {printable(repr(path), 200)}; it begins with / and follows the base URL."
+            f"path is {printable(repr(path), 200)}; it must begin with / and is appended to the "
+            "base URL."
         )
     return path
 
@@ -92,13 +95,13 @@ def _json_body(value: Any, *, needed: bool) -> bytes | None:
     try:
         return jsonlib.dumps(value, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as problem:
-        raise InvalidOptionError(f"json cannot be sent as JSON: {problem}.") from None
+        raise InvalidOptionError(f"json cannot be serialized: {problem}.") from None
 
 
 def _checked_params(params: Any) -> dict[str, str]:
     checked: dict[str, str] = {}
     for name, value in _pairs("params", params).items():
-        shown = f"params holds {printable(repr(name), 60)}: {printable(repr(value), 60)}"
+        shown = f"params contains {printable(repr(name), 60)}: {printable(repr(value), 60)}"
         if isinstance(value, int) and not isinstance(value, bool):
             value = int.__repr__(value)  # noqa: PLW2901 - as text from here on
         if not isinstance(name, str) or not isinstance(value, str):
@@ -106,7 +109,7 @@ def _checked_params(params: Any) -> dict[str, str]:
         try:
             (name + value).encode()
         except UnicodeEncodeError:
-            raise InvalidOptionError(f"{shown}; half a surrogate pair cannot be sent.") from None
+            raise InvalidOptionError(f"{shown}; a lone surrogate cannot be sent.") from None
         checked[str.__str__(name)] = str.__str__(value)
     return checked
 
@@ -115,11 +118,13 @@ def _checked_headers(headers: Any) -> dict[str, str]:
     for name, value in _pairs("headers", headers).items():
         shown = printable(repr(name), 60)
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
-            raise InvalidOptionError(f"headers holds {shown}, which is no name of a header.")
+            raise InvalidOptionError(f"headers contains {shown}, which is not a valid header name.")
         if not isinstance(value, str) or not value.isprintable() or not value.isascii():
-            raise InvalidOptionError(f"The header {shown} is not printable ASCII text.")
+            raise InvalidOptionError(
+                f"The value of the header {shown} is not printable ASCII text."
+            )
         if name.lower() in _OWN_HEADERS:
-            raise InvalidOptionError(f"The header {shown} is set by the client itself.")
+            raise InvalidOptionError(f"The header {shown} is set by the client; leave it out.")
     return dict(headers or {})
 
 

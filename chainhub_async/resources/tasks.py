@@ -1,4 +1,4 @@
-"""Waiting for a task: asking at a path that the caller names."""
+"""Waiting for a task by polling a path that the caller supplies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Ask = Callable[[str], Awaitable[Response]]
 async def wait_for(
     ask: Ask, task: Task, *, path: str, interval: float, timeout: float
 ) -> ReplaceBackgroundResult:
-    """Asks until the task has ended; see `AsyncChainHub.wait`."""
+    """Polls until the task has finished; see `AsyncChainHub.wait`."""
     where = _where(path, task)
     _check_seconds("interval", interval)
     _check_seconds("timeout", timeout)
@@ -41,12 +41,12 @@ async def wait_for(
             try:
                 found = decode.result(await ask(where))
             except (TransportError, RateLimitError, ServerError) as unanswered:
-                # The task goes on whether or not it can be polled right now.
+                # The task continues whether or not it can be polled right now.
                 problem = unanswered
             except APIError as refusal:
                 raise TaskError(
                     f"Task {printable(task.task_id, 100)} cannot be polled at {where!r}: {refusal} "
-                    "The task itself is paid for and goes on.",
+                    "The task itself is paid for and continues.",
                     task=task,
                     billed=Billed.YES,
                     status=refusal.status,
@@ -56,13 +56,13 @@ async def wait_for(
             else:
                 if decode.is_finished(found.task):
                     return found
-                # Under the id asked for, whatever the answer calls it: that one can be asked again.
+                # Keep the ID that was polled, whatever the response says: it can be polled again.
                 problem, task = None, attrs.evolve(found.task or task, task_id=task.task_id)
             await anyio.sleep(interval)
-    last = "" if problem is None else f" The last question was not answered: {problem}"
+    last = "" if problem is None else f" The last poll failed: {problem}"
     raise TaskTimeoutError(
         f"Task {printable(task.task_id, 100)} was still {printable(task.task_status, 50)!r} after "
-        f"{timeout:g} s. It may yet finish: wait for it again.{last}",
+        f"{timeout:g} s. It may still finish: wait for it again.{last}",
         task=task,
     ) from problem
 
@@ -74,7 +74,7 @@ def _where(path: Any, task: Any) -> str:
         )
     if not isinstance(path, str) or "{task_id}" not in path:
         raise InvalidOptionError(
-            f"path is {printable(repr(path), 200)}; it must say where {{task_id}} belongs."
+            f"path is {printable(repr(path), 200)}; it must contain {{task_id}}."
         )
     try:
         quoted = quote(task.task_id, safe="")
@@ -83,13 +83,16 @@ def _where(path: Any, task: Any) -> str:
     # The dots cannot be quoted: in a path they mean another one.
     if quoted in {"", ".", ".."}:
         raise InvalidOptionError(
-            f"The task's id is {printable(repr(task.task_id), 100)}, which cannot be asked for."
+            f"task.task_id is {printable(repr(task.task_id), 100)}; text that can be part of a URL "
+            "path is expected."
         )
     return path.replace("{task_id}", quoted)
 
 
 def _check_seconds(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidOptionError(f"{name} is a {type(value).__name__}; seconds are expected.")
+        raise InvalidOptionError(
+            f"{name} is a {type(value).__name__}; a number of seconds is expected."
+        )
     if math.isnan(value) or value <= 0:
-        raise InvalidOptionError(f"{name} is {value!r}; seconds above zero are allowed.")
+        raise InvalidOptionError(f"{name} is {value!r}; a number of seconds above zero is allowed.")

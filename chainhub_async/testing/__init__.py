@@ -1,4 +1,4 @@
-"""Servers for tests: the emulator of the API, and one that misbehaves; imported once used."""
+"""Servers for tests: an emulator of the API, and one that misbehaves on purpose."""
 
 from __future__ import annotations
 

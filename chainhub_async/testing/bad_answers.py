@@ -1,4 +1,4 @@
-"""Answers a client should not trust, to uploads and to downloads: one frozen value per fault."""
+"""Responses a client should not trust, to uploads and downloads: one frozen value per fault."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _MIB = 1024 * 1024
 _JSON: Headers = (("Content-Type", "application/json"),)
 _HTML: Headers = (("Content-Type", "text/html; charset=utf-8"),)
 
-# Replies by which a gateway says that it did nothing: 4xx but 408, and redirects that ask for the
+# Responses that mean that a gateway did nothing: 4xx except 408, and redirects that request the
 # same POST again.
 _REFUSALS = frozenset(range(300, 500)) - {303, 304, 408}
 
 
 @attrs.frozen
 class StatusFault(Fault):
-    """Answers with a status; whether it executes follows from that.
+    """Respond with a status, which decides whether the call counts as executed.
 
     Not executed: 4xx other than 408, redirects other than 303 and 304, and 503 with
     ``Retry-After``.
@@ -52,13 +52,13 @@ class StatusFault(Fault):
 
 @attrs.frozen
 class Answer(StatusFault):
-    """Answer with these headers and this body; a ``Content-Length`` among them is sent as it is."""
+    """Respond with these headers and this body; a given ``Content-Length`` is sent unchanged."""
 
     body: bytes = attrs.field(default=b"", kw_only=True)
 
     @classmethod
     def json(cls, value: object, *, status: int = 200, headers: Headers = ()) -> Answer:
-        """Return an answer with a JSON body."""
+        """Return a response with a JSON body."""
         return cls(status, headers=(*_JSON, *headers), body=json.dumps(value).encode())
 
     def content(self, x: Exchange) -> Reply:  # noqa: ARG002
@@ -80,14 +80,14 @@ class HtmlError(StatusFault):
 
 @attrs.frozen
 class EmptyError(StatusFault):
-    """A status and not one byte more."""
+    """A status with an empty body."""
 
     status: int = 503
 
 
 @attrs.frozen
 class Expired(StatusFault):
-    """What a storage host says when a signed URL is too old (403) or its object is gone (410)."""
+    """The response of a storage host to an expired URL (403) or a deleted object (410)."""
 
     status: int = 403
 
@@ -104,7 +104,7 @@ class EchoKey(StatusFault):
     status: int = 401
 
     def content(self, x: Exchange) -> Reply:
-        """Return an error with the key in it."""
+        """Return an error that contains the key."""
         key = x.received.header("Authorization") or ""
         reply = json_reply(
             {"error": {"message": f"bad key: {key}", "code": key}}, status=self.status
@@ -131,7 +131,7 @@ class TooManyRequests(Fault):
 
 @attrs.frozen
 class Redirect(StatusFault):
-    """Redirect to ``location``; None is the request's own address, a loop."""
+    """Redirect to ``location``; None means the request's own URL, a loop."""
 
     status: int = 307
     location: str | None = None
@@ -159,7 +159,7 @@ class RedirectResult(Fault):
         return cls(to, int(query["hops"][0]), status=status)
 
     async def act(self, x: Exchange) -> None:
-        """Redirect one step; the address carries the rest: all cost one entry of a script."""
+        """Redirect one step; the URL carries the rest, so all use one entry of a script."""
         target = urlsplit(x.received.path).path
         if self.times > 1:
             left = {"hops": self.times - 1, "status": self.status, "to": self.location or ""}
@@ -171,7 +171,7 @@ class RedirectResult(Fault):
 
 @attrs.frozen
 class ErrorEnvelope(Fault):
-    """HTTP 200 whose body says that the call failed."""
+    """HTTP 200 whose body reports that the call failed."""
 
     code: int | str = 1101
     message: str = "Account in arrears"
@@ -187,7 +187,7 @@ class ErrorEnvelope(Fault):
 
 @attrs.frozen
 class WrongType(Fault):
-    """200 with an HTML page, claiming to be ``media_type``; None: what the good answer is."""
+    """200 with an HTML page labelled ``media_type``; None means the good response's type."""
 
     media_type: str | None = "text/html"
 
@@ -201,7 +201,7 @@ class WrongType(Fault):
 
 @attrs.frozen
 class EmptyAnswer(Fault):
-    """200, the good answer's type, and no body."""
+    """200 with the good response's type and no body."""
 
     async def act(self, x: Exchange) -> None:
         """Answer."""
@@ -210,7 +210,7 @@ class EmptyAnswer(Fault):
 
 @attrs.frozen
 class Oversized(Fault):
-    """A good answer and zeros, ``size`` bytes; not ``declared``: without ``Content-Length``."""
+    """A good response padded with zeros to ``size`` bytes; ``declared`` sends its length."""
 
     size: int = 65 * _MIB
     declared: bool = attrs.field(default=True, kw_only=True)
@@ -227,7 +227,7 @@ class Oversized(Fault):
 
 @attrs.frozen
 class WithoutLength(Fault):
-    """A good answer ended by the close alone; ``cut_at`` ends it early, which nothing tells."""
+    """A good response delimited only by the close; ``cut_at`` truncates it undetectably."""
 
     cut_at: int | None = None
 
@@ -242,7 +242,7 @@ class WithoutLength(Fault):
 
 @attrs.frozen
 class Stall(Fault):
-    """Send a good answer's head and ``at`` bytes of its body, then wait until the client leaves."""
+    """Send a good response's head and ``at`` bytes of its body, then wait for the client to go."""
 
     at: int = 10
 
@@ -256,7 +256,7 @@ class Stall(Fault):
 
 @attrs.frozen
 class HostileDisposition(Fault):
-    """A good answer whose ``Content-Disposition`` names a place outside the caller's directory."""
+    """A good response whose ``Content-Disposition`` names a path outside the directory."""
 
     filename: str = "../../chainhub-was-here.png"
 

@@ -1,4 +1,4 @@
-"""Answers broken in framing or compression, and connections that lie about staying open."""
+"""Responses with broken framing or compression, and connections that close unexpectedly."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MIB = 1024 * 1024
 
 
 class Framing(Enum):
-    """What is wrong with the bytes, as a template: ``%b`` stands for a good answer's body."""
+    """The broken bytes, as a template: ``%b`` stands for a good response's body."""
 
     NOT_HTTP = b"SSH-2.0-OpenSSH_9.6\r\n"
     BAD_STATUS_LINE = b"HTTP/1.1 two hundred OK\r\nContent-Length: 0\r\n\r\n"
@@ -44,7 +44,7 @@ class Framing(Enum):
 
 @attrs.frozen
 class BadFraming(Fault):
-    """Answer with bytes that no client should take for a reply, then close."""
+    """Respond with bytes that no client should accept as a response, then close."""
 
     kind: Framing = attrs.field(repr=str)
 
@@ -56,9 +56,9 @@ class BadFraming(Fault):
 
 @attrs.frozen
 class Gzipped(Fault):
-    """A good answer in ``Content-Encoding: gzip``, asked for or not; ``cut`` drops the second half.
+    """A good response in ``Content-Encoding: gzip``, even if not accepted; ``cut`` halves it.
 
-    The framing is right even then: only the compressed stream ends early.
+    The framing is still correct: only the compressed stream ends early.
     """
 
     cut: bool = attrs.field(default=False, kw_only=True)
@@ -73,7 +73,7 @@ class Gzipped(Fault):
 
 @attrs.frozen
 class GzipBomb(Fault):
-    """Some kilobytes on the wire that decode to ``decoded`` bytes of white space."""
+    """Some kilobytes that decompress to ``decoded`` bytes of white space."""
 
     decoded: int = 256 * _MIB
 
@@ -97,7 +97,7 @@ class GzipBomb(Fault):
 
 @attrs.frozen
 class ExtraAnswer(Fault):
-    """A good answer and another nobody asked for, which a reused connection takes for the next."""
+    """A good response and an unsolicited one, which a reused connection takes for the next."""
 
     async def act(self, x: Exchange) -> None:
         """Send both in one go."""
@@ -107,7 +107,7 @@ class ExtraAnswer(Fault):
 
 @attrs.frozen
 class CloseAfterAnswer(Fault):
-    """Answer well, promise keep-alive, and close all the same.
+    """Respond well, promise keep-alive, and close anyway.
 
     ``on_next_request`` waits for the first byte of the next request, and never reads the rest of
     it: the race that every stale pooled connection runs, made certain. Such a request is not

@@ -1,4 +1,4 @@
-"""What a request's header must say before its body is read."""
+"""Checks of a request's headers, before its body is read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_authorization(request: web.BaseRequest, api_keys: Collection[str]) -> 
 
 
 def check_body_headers(request: web.BaseRequest, max_body: int) -> None:
-    """Refuse a request whose body cannot be right, judging by its header alone.
+    """Refuse a request whose headers show that its body cannot be valid.
 
     Raises:
         RefusalError: 400 for a missing Accept or an encoded body, 411 without Content-Length, 413

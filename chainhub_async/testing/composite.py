@@ -1,4 +1,4 @@
-"""The upload's subject before another background: crude, quick, and labelled as what it is."""
+"""The upload's subject in front of another background: crude, fast, and labelled as fake."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MIN_LABELLED_SIDE = 96
 
 
 def measure(upload: bytes) -> tuple[int, int]:
-    """Tell the size of the result; of most formats only the header is read.
+    """Return the size of the result; for most formats only the header is read.
 
     Args:
         upload: An image file.
@@ -55,9 +55,9 @@ def render(upload: bytes, size: tuple[int, int], prompt: str, seed: int) -> byte
 
     Args:
         upload: An image file.
-        size: As `measure` told it.
+        size: As returned by `measure`.
         prompt: What the background shows.
-        seed: Another seed gives another background.
+        seed: A different seed gives a different background.
 
     Returns:
         A PNG file.
@@ -89,7 +89,7 @@ def _upright_rgb(upload: bytes) -> Image.Image:
 def _subject_mask(photo: Image.Image) -> Image.Image:
     """Estimate where the subject is: 255 there, 0 in the background, a soft edge between.
 
-    The subject is assumed to be near the middle and of other colours than the borders. From a
+    The subject is assumed to be near the middle and to differ in colour from the borders. From a
     first guess of the place alone, the share of each colour inside and outside is counted, every
     pixel is judged by its colour, its place and its neighbours, and the counting repeated.
     """

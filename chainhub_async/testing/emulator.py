@@ -1,4 +1,4 @@
-"""The gateway's replace-background API on localhost, for tests and for trying things out."""
+"""The gateway's replace-background API on localhost, for tests and experiments."""
 
 from __future__ import annotations
 
@@ -26,29 +26,28 @@ __all__ = ["Emulator", "EmulatorOptions"]
 
 @attrs.define(kw_only=True, eq=False)
 class Emulator(Settings):
-    """The replace-background API on localhost: strict about requests, honest about what it bills.
+    """The replace-background API on localhost. It validates requests strictly and counts billing.
 
-    Runs on the current event loop or on a thread of its own:
+    It runs on the current event loop or in its own thread:
 
         async with Emulator() as emulator: ...
         with Emulator.in_thread() as emulator: ...
 
-    Every option is also an attribute that may be set while it runs; a change holds for the
-    requests that arrive after it. `host` and `port` are read when it starts. Whatever is refused
-    is answered in the gateway's own form and billed nothing; whatever is billed is billed when the
-    whole request has arrived and was found valid, before `latency` begins, whether or not the
-    client is still there to read the reply.
+    Every option is also an attribute that may be set while it runs; a change applies to requests
+    that arrive after it. `host` and `port` are read when it starts. Refused requests get an error
+    in the gateway's own form and are not billed. A valid request is billed once it has arrived
+    completely, before `latency` begins, even if the client no longer reads the response.
 
-    Result images are the photograph before another background, if Pillow is installed and can
-    decode it, and a flat PNG otherwise. Their URLs are signed. A wrong signature is answered
-    with 403, a URL whose time is over with 410 (object storages differ; some say 403), a result
-    forgotten by `reset` with 404, all with a body of XML.
+    Result images are the photo in front of another background if Pillow is installed and can
+    decode the photo, and a flat PNG otherwise. Their URLs are signed. A wrong signature gets a 403,
+    an expired URL a 410 (object storages differ; some send 403), and a result removed by `reset` a
+    404, all with an XML body.
 
     Args:
-        **options: See `Settings`, which lists them.
+        **options: See `Settings`.
 
     Raises:
-        ValueError: An option has a value that is not among its choices.
+        ValueError: An option's value is not among its choices.
     """
 
     _server: LocalServer | None = attrs.field(default=None, init=False, repr=False)
@@ -65,16 +64,16 @@ class Emulator(Settings):
         """Bind and listen, on the running event loop.
 
         Raises:
-            RuntimeError: It runs already.
+            RuntimeError: It is already running.
             OSError: The address cannot be bound.
         """
         if self._server is not None:
-            raise RuntimeError(f"the emulator already runs at {self.base_url}")
+            raise RuntimeError(f"the emulator is already running at {self.base_url}")
         self._server = await LocalServer.start(self._gateway.handle, self.host, self.port)
         self._gateway.origin = self.base_url
 
     async def stop(self) -> None:
-        """Close the socket and every connection. What was recorded stays; may be called twice."""
+        """Close the socket and all connections. Records are kept. May be called twice."""
         server, self._server = self._server, None
         if server is not None:
             self._earlier_connections += server.connections
@@ -96,7 +95,7 @@ class Emulator(Settings):
     @classmethod
     @contextmanager
     def in_thread(cls, **options: Unpack[EmulatorOptions]) -> Generator[Emulator, None, None]:
-        """Run an emulator on an event loop in a thread of its own, for blocking callers.
+        """Run an emulator on an event loop in its own thread, for blocking callers.
 
         Args:
             **options: As for the class.
@@ -110,17 +109,17 @@ class Emulator(Settings):
         ):
             yield emulator
 
-    # --- what a test looks at -----------------------------------------------------------------
+    # --- what a test inspects -------------------------------------------------------------------
 
     @property
     def base_url(self) -> str:
-        """Where it listens, such as `http://127.0.0.1:49152`.
+        """Its URL, such as `http://127.0.0.1:49152`.
 
         Raises:
-            RuntimeError: It does not run.
+            RuntimeError: It is not running.
         """
         if self._server is None:
-            raise RuntimeError("the emulator does not run; use `async with` or `in_thread`")
+            raise RuntimeError("the emulator is not running; use `async with` or `in_thread`")
         return self._server.url
 
     @property
@@ -130,7 +129,7 @@ class Emulator(Settings):
 
     @property
     def task_path(self) -> str:
-        """Where a task is asked about. Only this emulator has the path; no page documents one."""
+        """The path to poll a task. It is specific to this emulator; the gateway documents none."""
         return TASKS + "{task_id}"
 
     @property
@@ -156,10 +155,10 @@ class Emulator(Settings):
 
     @property
     def leaked_authorization(self) -> tuple[str, ...]:
-        """The paths of results that were requested with the key; there must be none."""
+        """The paths of results requested with an API key; should always be empty."""
         return tuple(self._gateway.leaks())
 
     def reset(self) -> None:
-        """Forget every request, bill, task and result. Options stay, `balance` as it is by now."""
+        """Remove all requests, billing, tasks and results. Options, including `balance`, stay."""
         self._gateway.forget()
         self._earlier_connections -= self.connections

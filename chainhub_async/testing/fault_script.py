@@ -1,4 +1,4 @@
-"""Which fault a request gets: scripted by request, by image, or for all."""
+"""Chooses the fault for a request: scripted by request, by image, or for all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chainhub_async.testing.http_bytes import image_key
 
 @attrs.define(eq=False)
 class Script:
-    """What is done with the requests of one kind, in the order it was scripted."""
+    """The faults scripted for requests of one kind, in order."""
 
     _queue: deque[Fault] = attrs.field(factory=deque[Fault], init=False)
     _always: Fault | None = attrs.field(default=None, init=False)
@@ -20,11 +20,11 @@ class Script:
     _image_always: dict[str, Fault] = attrs.field(factory=dict[str, Fault], init=False)
 
     def script(self, *faults: Fault) -> None:
-        """Treat the next requests so, one fault each."""
+        """Apply these faults to the next requests, one each."""
         self._queue.extend(faults)
 
     def for_image(self, image: str | bytes, *faults: Fault) -> None:
-        """Treat the next requests about this image so, one fault each.
+        """Apply these faults to the next requests about this image, one each.
 
         Args:
             image: The image's bytes, or their SHA-256 in hex.
@@ -38,7 +38,7 @@ class Script:
         self._images.setdefault(image_key(image), deque()).extend(faults)
 
     def always(self, fault: Fault, *, image: str | bytes | None = None) -> None:
-        """Treat every request, or every one of an image, so if nothing else is scripted for it."""
+        """Apply this fault to every request, or every one of an image, not otherwise scripted."""
         if image is None:
             self._always = fault
         else:
@@ -47,11 +47,11 @@ class Script:
 
     @property
     def pending(self) -> int:
-        """How many scripted faults were not used yet."""
+        """How many scripted faults have not been used yet."""
         return len(self._queue) + sum(map(len, self._images.values()))
 
     def pick_for_connection(self) -> ConnectionFault | None:
-        """Return what is to be done with a new connection, if anything."""
+        """Return the fault for a new connection, if any."""
         fault = self._queue[0] if self._queue else self._always
         if not isinstance(fault, ConnectionFault):
             return None
@@ -60,13 +60,13 @@ class Script:
         return fault
 
     def pick_for_request(self) -> Fault | None:
-        """Return what is to be done whatever the image is, if anything."""
+        """Return the fault for a request whatever its image, if any."""
         if self._queue:
             return self._queue.popleft()
         return self._always if self._always and self._always.early else None
 
     def pick_for_image(self, image: str | None) -> Fault:
-        """Return what is to be done with a request of this image."""
+        """Return the fault for a request about this image."""
         queue = self._images.get(image or "")
         if queue:
             return queue.popleft()

@@ -1,11 +1,11 @@
-"""What a server may do wrong before, around and instead of its answer: one frozen value per fault.
+"""Faults of a server before, around and instead of its response: one frozen value per fault.
 
-Answers that are whole but wrong are in ``bad_answers``.
+Responses that are complete but wrong are in ``bad_answers``.
 
-Every fault says in ``executes`` whether a real gateway would have made, and charged for, the image
-once the whole body was there. The default is what gateways do: refusals do not execute; silence,
-resets, garbage and most 5xx after the body do. Pass ``executes=`` to say otherwise. Each works on
-any request, be it an upload or a download.
+The ``executes`` of every fault says whether a real gateway would have made, and charged for, the
+image once the whole body had arrived. The default is what gateways do: refusals do not execute;
+silence, resets, garbage and most 5xx after the body do. Pass ``executes=`` to override it. Each
+fault works on any request, whether an upload or a download.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Headers = tuple[tuple[str, str], ...]
 
 @attrs.frozen
 class Fault:
-    """One way to treat a request; subclass it to script your own.
+    """One way to handle a request; subclass it to script your own.
 
     Attributes:
         executes: Whether a real gateway would have charged for a request whose whole body it
@@ -38,7 +38,7 @@ class Fault:
 
     @property
     def executes(self) -> bool:
-        """As told, or else by the kind of fault."""
+        """As given, or by default according to the kind of fault."""
         return not self._refuses() if self._executes is None else self._executes
 
     def _refuses(self) -> bool:
@@ -46,17 +46,17 @@ class Fault:
 
     @property
     def early(self) -> bool:
-        """Whether it acts before the whole body was read, when the image is not known yet."""
+        """Whether it acts before the whole body was read, when the image is still unknown."""
         return False
 
     async def act(self, x: Exchange) -> None:
-        """Treat the request; the connection lives on unless ``x.keep_alive`` was cleared."""
+        """Handle the request; the connection stays open unless ``x.keep_alive`` was cleared."""
         await x.reply(x.good())
 
 
 @attrs.frozen
 class AnswerWell(Fault):
-    """No fault: an image list for a POST, the image for a result URL. What is done by default."""
+    """No fault, the default: an image list for a POST, the image for a result URL."""
 
 
 # --- before there is a request
@@ -75,18 +75,18 @@ class ConnectionFault(Fault):
         return True
 
     async def greet(self, wire: Wire) -> None:
-        """Treat a connection of which nothing was read; TLS has not begun."""
+        """Handle a connection from which nothing was read; TLS has not started."""
         raise NotImplementedError
 
     async def act(self, x: Exchange) -> None:
-        """Treat an open connection like a new one."""
+        """Handle an open connection like a new one."""
         x.keep_alive = False
         await self.greet(x.wire)
 
 
 @attrs.frozen
 class AcceptAndClose(ConnectionFault):
-    """Accept the connection and close it at once, with ``reset`` by RST; no TLS begins."""
+    """Accept the connection and close it at once, before TLS; ``reset`` uses RST."""
 
     reset: bool = False
 
@@ -122,7 +122,7 @@ class _AfterBytes(Fault):
 
 @attrs.frozen
 class ResetAfter(_AfterBytes):
-    """Read ``after`` bytes of the body, or with None the whole, then reset the connection."""
+    """Read ``after`` bytes of the body, or all of it if None, then reset the connection."""
 
     async def act(self, x: Exchange) -> None:
         """Read, then RST."""
@@ -132,7 +132,7 @@ class ResetAfter(_AfterBytes):
 
 @attrs.frozen
 class CloseAfter(_AfterBytes):
-    """Read ``after`` bytes of the body, or with None the whole, then end the stream by FIN."""
+    """Read ``after`` bytes of the body, or all of it if None, then close the connection (FIN)."""
 
     async def act(self, x: Exchange) -> None:
         """Read, then FIN."""
@@ -144,8 +144,8 @@ class CloseAfter(_AfterBytes):
 class StopReading(_AfterBytes):
     """Read ``after`` bytes of the body, then nothing more, and hold the connection.
 
-    The kernels on both sides still take some megabytes: only a larger body makes the client's
-    writing stall.
+    The kernels on both sides still buffer some megabytes: only a larger body makes the client
+    stall.
     """
 
     after: int | None = 0
@@ -160,9 +160,8 @@ class StopReading(_AfterBytes):
 class EarlyStatus(Fault):
     """Send a final status after ``after`` bytes of the body, then close.
 
-    ``polite`` goes on reading until the body's end, so that the client surely gets the answer;
-    otherwise the connection is reset at once, and the answer may be lost to a client that is still
-    writing.
+    ``polite`` keeps reading to the end of the body, so that the client is sure to get the response;
+    otherwise the connection is reset at once, and a client that is still writing may lose it.
     """
 
     status: int
@@ -205,7 +204,7 @@ class NoAnswer(Fault):
 
 @attrs.frozen
 class CutHead(Fault):
-    """Send the first ``at`` bytes of a good reply's head, then end the connection."""
+    """Send the first ``at`` bytes of a good response's head, then end the connection."""
 
     at: int = 20
     reset: bool = attrs.field(default=False, kw_only=True)
@@ -218,7 +217,7 @@ class CutHead(Fault):
 
 @attrs.frozen
 class CutBody(Fault):
-    """Send a good reply's head and ``at`` bytes of its body, then end the connection."""
+    """Send a good response's head and ``at`` bytes of its body, then end the connection."""
 
     at: int = 10
     reset: bool = attrs.field(default=False, kw_only=True)
@@ -232,7 +231,7 @@ class CutBody(Fault):
 
 @attrs.frozen
 class Drip(Fault):
-    """Send a good reply, or ``part="body"`` of it, by ``size`` bytes every ``interval`` seconds."""
+    """Send a good response, or only its body, in ``size`` bytes every ``interval`` seconds."""
 
     part: Literal["head", "body"] = "head"
     size: int = attrs.field(default=1, kw_only=True)
@@ -249,7 +248,7 @@ class Drip(Fault):
 
 @attrs.frozen
 class EndlessHeaders(Fault):
-    """Begin a good reply, and never come to the end of its headers."""
+    """Start a good response whose headers never end."""
 
     interval: float = attrs.field(default=0.001, kw_only=True)
 
@@ -263,7 +262,7 @@ class EndlessHeaders(Fault):
 
 @attrs.frozen
 class Flood1xx(Fault):
-    """Send ``count`` interim replies, then the good one; None never comes to an end."""
+    """Send ``count`` interim responses, then the good one; None never ends."""
 
     count: int | None = None
     status: int = attrs.field(default=103, kw_only=True)

@@ -1,4 +1,4 @@
-"""Result images: what was promised under each URL, and the picture once somebody fetches it."""
+"""Result images: what was promised under each URL, drawn when it is downloaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a request to its answer: the routes, the order of the checks, and the books."""
+"""Handles requests: the routes, the order of the checks, and the records."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Route = Callable[[web.BaseRequest, RequestRecord], Awaitable[web.Response]]
 
 @attrs.define(eq=False)
 class Gateway:
-    """Answers requests by the settings, and keeps the books that tests look at.
+    """Responds to requests according to the settings, and keeps the records for tests.
 
     Attributes:
         origin: What the URLs of results begin with.
@@ -59,7 +59,7 @@ class Gateway:
     _in_progress: int = attrs.field(default=0, init=False)
 
     def forget(self) -> None:
-        """Empty the books."""
+        """Clear the records."""
         self.requests.clear()
         self.billed.clear()
         self.billed_calls.clear()
@@ -67,7 +67,7 @@ class Gateway:
         self._gallery.forget()
 
     def leaks(self) -> Iterator[str]:
-        """The paths of results that were asked for with an Authorization header."""
+        """The paths of results requested with an Authorization header."""
         for record in self.requests:
             if record.path.startswith(RESULT_PREFIX) and record.values("Authorization"):
                 yield record.path
@@ -240,7 +240,7 @@ def _parts(request: web.BaseRequest, body: bytes) -> tuple[Part, ...]:
 
 
 def _storage_error(status: int, code: str) -> web.Response:
-    """An error in the manner of object storages, where results live in earnest."""
+    """An error in the form of object storages, where real results are stored."""
     text = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code></Error>\n'
     return web.Response(status=status, text=text, content_type="application/xml")
 

@@ -1,7 +1,7 @@
-"""HTTP/1.1 by hand: one connection, one request read from it, and the well-formed reply to it.
+"""HTTP/1.1 by hand: one connection, one request read from it, and the well-formed response.
 
 Written without an HTTP library on purpose. A library would refuse to send what a broken server
-sends, and would read the request with the same eyes as the client under test.
+sends, and would parse requests in the same way as the client under test.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _LINGER_ZERO = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 
 
 class BadRequestError(Exception):
-    """The client left in the middle of its request, or what it sent is none."""
+    """The client disconnected during its request, or sent something that is not a request."""
 
 
 @attrs.define(kw_only=True, eq=False)
 class Received:
-    """One request as far as it came; grows while it arrives.
+    """One request as far as it was received; updated while it arrives.
 
     Attributes:
         method: The method as sent.
@@ -66,7 +66,7 @@ class Received:
 
 @attrs.frozen
 class Reply:
-    """A final reply, before it is put on the wire (or only half of it is)."""
+    """A final response, before it is sent (or only half of it is)."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = attrs.field(default=(), kw_only=True)
@@ -84,7 +84,7 @@ class Reply:
 
 @attrs.frozen
 class Wire:
-    """One accepted connection and the impolite ways to end it."""
+    """One accepted connection and the ways to end it."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -191,7 +191,7 @@ class Exchange:
             pass
 
     def identify(self) -> None:
-        """Note which image the request is about, if what came so far tells."""
+        """Record which image the request is about, if already known."""
         result = _RESULT_PATH.match(self.received.path)
         image = self.parts.get("image")
         if image is not None:
@@ -205,7 +205,7 @@ class Exchange:
         return form_parts(self.received.header("Content-Type") or "", bytes(self.body))
 
     def good(self) -> Reply:
-        """Return the reply a well-behaved gateway gives to this request."""
+        """Return a well-behaved gateway's response to this request."""
         if self.received.method == "POST":
             return _image_list(self)
         result = _RESULT_PATH.match(self.received.path)
@@ -215,7 +215,7 @@ class Exchange:
         return Reply(headers=(("Content-Type", "image/png"),), body=body)
 
     async def reply(self, reply: Reply) -> None:
-        """Send a whole, well-framed reply."""
+        """Send a complete, well-framed response."""
         extra = () if self.keep_alive else (("Connection", "close"),)
         # One write, so that a reset right behind it cannot fall between head and body.
         await self.wire.send(reply.head(*extra) + reply.body)
@@ -272,7 +272,7 @@ def image_key(image: str | bytes) -> str:
 
 
 def json_reply(value: object, *, status: int = 200) -> Reply:
-    """Return a reply with a JSON body."""
+    """Return a response with a JSON body."""
     body = json.dumps(value).encode()
     return Reply(status, headers=(("Content-Type", "application/json"),), body=body)
 
@@ -295,7 +295,7 @@ def _png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _image_list(x: Exchange) -> Reply:
-    """Return CONTRACT's image list, one entry per image asked for."""
+    """Return the API's image list, one entry per requested image."""
     asked = x.parts.get("num_images", b"1")
     prompt = x.parts.get("prompt", b"").decode("utf-8", "replace")
     url = f"{x.base_url}/results/{x.received.image or 'none'}"

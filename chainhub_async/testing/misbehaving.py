@@ -1,4 +1,4 @@
-"""``MisbehavingServer``: a gateway on localhost that misbehaves, and counts what it got."""
+"""``MisbehavingServer``: a gateway on localhost that misbehaves, and counts what it received."""
 
 from __future__ import annotations
 
@@ -104,11 +104,11 @@ def _loopback(_: object, __: object, host: str) -> None:
 
 @attrs.define(kw_only=True, eq=False)
 class MisbehavingServer:
-    """A gateway on localhost that does to each request what a test scripted, or else answers well.
+    """A gateway on localhost that handles requests as scripted by a test, and well by default.
 
-    ``async with MisbehavingServer() as server`` runs it on the caller's event loop (asyncio with a
-    selector, not Windows' proactor), ``with MisbehavingServer.in_thread() as server`` beside
-    blocking code. Leaving ends every connection at once, however stuck its client is.
+    ``async with MisbehavingServer() as server`` runs it on the caller's event loop (an asyncio
+    selector loop, not Windows' proactor), ``with MisbehavingServer.in_thread() as server`` in its
+    own thread. Leaving the block ends every connection at once, even if its client hangs.
 
     A POST gets the first of: the next of `script`; the next of `for_image`, or else `always`, for
     its image; `always`. ``gets`` has the same three methods for GET requests, which are downloads
@@ -121,7 +121,7 @@ class MisbehavingServer:
         cap: Seconds after which a request, or an idle connection, is ended in any case.
         posts: The script of POST requests.
         gets: The script of all other requests.
-        received: Every request to `base_url`, in the order of their heads.
+        received: Every request to `base_url`, in the order their headers arrived.
         other_received: Every request to `other_origin`.
         complete: How often the whole body of an image was received, by SHA-256 of the image in hex.
         billed: How often a real gateway would have charged for it: complete, and the fault
@@ -160,7 +160,7 @@ class MisbehavingServer:
         other_ssl_context: ssl.SSLContext | None = None,
         cap: float = 60.0,
     ) -> Generator[MisbehavingServer]:
-        """Run a server on an event loop in a thread of its own."""
+        """Run a server on an event loop in its own thread."""
         server = cls(
             host=host, ssl_context=ssl_context, other_ssl_context=other_ssl_context, cap=cap
         )
@@ -171,29 +171,29 @@ class MisbehavingServer:
 
     @property
     def base_url(self) -> str:
-        """Where it listens; no slash at the end."""
+        """Its URL, without a trailing slash."""
         return self._origin.url
 
     @property
     def other_origin(self) -> str:
-        """Another origin of the same host: answers well, and records who came there with what."""
+        """Another origin on the same host: responds well and records its requests."""
         return self._other.url
 
     def script(self, *faults: Fault) -> None:
-        """Treat the next POSTs so, one fault each; see `Script.script`."""
+        """Apply these faults to the next POSTs, one each; see `Script.script`."""
         self.posts.script(*faults)
 
     def for_image(self, image: str | bytes, *faults: Fault) -> None:
-        """Treat the next POSTs of this image so, one fault each; see `Script.for_image`."""
+        """Apply these faults to the next POSTs of this image; see `Script.for_image`."""
         self.posts.for_image(image, *faults)
 
     def always(self, fault: Fault, *, image: str | bytes | None = None) -> None:
-        """Treat every other POST so; see `Script.always`."""
+        """Apply this fault to every other POST; see `Script.always`."""
         self.posts.always(fault, image=image)
 
     @contextlib.contextmanager
     def refuse(self) -> Generator[None]:
-        """Refuse new connections inside the block; open ones live on. Works from any thread."""
+        """Refuse new connections inside the block; open ones stay open. Thread-safe."""
         self._on_loop(self._origin.refuse)
         try:
             yield
@@ -225,7 +225,7 @@ class MisbehavingServer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End everything; an exception in a fault of the caller's own comes out here."""
+        """End everything; raises any exception from a custom fault."""
         self._origin.close()
         self._other.close()
         tasks = list(self._tasks)
@@ -247,7 +247,7 @@ class MisbehavingServer:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         error = None if task.cancelled() else task.exception()
-        # What clients do to a connection is no news here.
+        # How clients end a connection does not matter here.
         expected = (OSError, asyncio.TimeoutError, asyncio.LimitOverrunError, BadRequestError)
         if error and not isinstance(error, expected):
             self._failures.append(error)
@@ -280,7 +280,7 @@ class MisbehavingServer:
             pass
 
     async def _request(self, wire: Wire, origin: _Origin, number: int) -> bool:
-        """Receive one request and treat it; return whether the connection lives on."""
+        """Receive and handle one request; return whether the connection stays open."""
         received = await read_head(wire.reader, number)
         if received is None:
             return False

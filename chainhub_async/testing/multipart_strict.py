@@ -1,4 +1,4 @@
-"""A strict reader of multipart/form-data (RFC 7578, RFC 2046): what is doubtful is refused."""
+"""A strict parser of multipart/form-data (RFC 7578, RFC 2046): anything doubtful is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the parts of a form to one checked order: all rules about the endpoint's fields."""
+"""Turns the parts of a form into one checked order: all rules about the endpoint's fields."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _COLOR = re.compile(r"#(?:[0-9A-Fa-f]{3}|[0-9A-Fa-f]{6})")
 
 @attrs.frozen(kw_only=True)
 class Order:
-    """One accepted call: what was asked for, after every check.
+    """One accepted call: what was requested, after all checks.
 
     Attributes:
         image: The photograph's bytes.
@@ -118,7 +118,7 @@ def _order(fields: Mapping[str, Sequence[Part]]) -> Order:
 
 
 def sniff(content: bytes) -> str | None:
-    """Tell an image's media type from its first bytes; None for anything but JPEG, PNG, WebP."""
+    """Return an image's media type by its first bytes; None for all but JPEG, PNG and WebP."""
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if content.startswith(b"\xff\xd8\xff"):

@@ -15,7 +15,7 @@ def flat_png(size: tuple[int, int], text: str) -> bytes:
 
     Args:
         size: Width and height in pixels, each at least 1.
-        text: The colour is derived from it, so that another text gives another colour.
+        text: The colour is derived from it, so different text gives a different colour.
 
     Returns:
         The file's bytes.

@@ -1,7 +1,7 @@
-"""Fixtures for the tests of those who use the package: the emulator, and clients that talk to it.
+"""Fixtures for tests of code that uses the package: the emulator, and clients connected to it.
 
 pytest loads this module by its entry point in every run, so nothing but pytest and the standard
-library is imported before a fixture is asked for.
+library is imported until a fixture is requested.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ __all__ = ["async_chainhub", "chainhub", "chainhub_emulator"]
 
 @pytest.fixture
 def chainhub_emulator() -> Generator[Emulator, None, None]:
-    """An emulator of the API on a free port, in a thread of its own, for one test.
+    """An emulator of the API on a free port, in its own thread, for one test.
 
-    Serves blocking and async tests alike. Its options are attributes:
+    It works in blocking and async tests. Its options are attributes:
     `chainhub_emulator.reply = "task"`.
     """
     from chainhub_async.testing import Emulator  # noqa: PLC0415 - see the module's docstring
@@ -54,7 +54,7 @@ def async_chainhub(chainhub_emulator: Emulator) -> AsyncChainHub:
     be closed there, and the loop ends with the test. So the coroutine of the test itself is
     wrapped: whatever runs it also closes the client.
 
-    In a test that is no coroutine function - a blocking one that starts a loop of its own, or one
+    In a test that is not a coroutine function - a blocking one that starts its own loop, or one
     wrapped by hypothesis - close the client inside the loop: `async with async_chainhub: ...`.
     """
     from chainhub_async import AsyncChainHub  # noqa: PLC0415 - see the module's docstring
@@ -64,7 +64,7 @@ def async_chainhub(chainhub_emulator: Emulator) -> AsyncChainHub:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Let an async test that was given `async_chainhub` close it, on its own event loop."""
+    """Close `async_chainhub` at the end of an async test, on the test's own event loop."""
     if not isinstance(item, pytest.Function) or not inspect.iscoroutinefunction(item.obj):
         return (yield)
     hub: Any = item.funcargs.get("async_chainhub")

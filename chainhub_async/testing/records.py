@@ -1,4 +1,4 @@
-"""What the emulator remembers of each request, for tests to look at."""
+"""What the emulator records of each request, for tests to inspect."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class PartRecord:
 
 @attrs.define(kw_only=True)
 class RequestRecord:
-    """One request, recorded when its header has arrived and completed as it goes on.
+    """One request, recorded when its headers have arrived and updated as it continues.
 
     Attributes:
         method: The method.
         path: The path, without query.
-        headers: Names and values exactly as sent, in order; kept out of `repr` because of the key.
-        request_id: What the reply's `X-Oneapi-Request-Id` says.
+        headers: Names and values exactly as sent, in order; not in `repr` because of the key.
+        request_id: The response's `X-Oneapi-Request-Id`.
         body_bytes: How many bytes of the body arrived.
         parts: The form's parts, once the whole body arrived and could be parsed.
         billed: How many images were billed for it.
-        status: The status answered; None until then, and for ever if the client went away
+        status: The response's status; None until then, and forever if the client disconnected
             before its body was complete.
     """
 
@@ -60,7 +60,7 @@ class RequestRecord:
     status: int | None = None
 
     def count_body(self, size: int) -> None:
-        """Note that so many more bytes of the body arrived."""
+        """Record that `size` more bytes of the body arrived."""
         self.body_bytes += size
 
     def values(self, name: str) -> list[str]:
@@ -79,7 +79,7 @@ class RequestRecord:
 
 
 def record_part(part: Part) -> PartRecord:
-    """Reduce a part to what is remembered: never a file's bytes."""
+    """Reduce a part to what is recorded: never a file's bytes."""
     is_text = part.filename is None
     return PartRecord(
         name=part.name,

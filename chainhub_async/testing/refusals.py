@@ -1,4 +1,4 @@
-"""How the gateway says no: each refusal as an exception that knows its body on the wire."""
+"""The gateway's refusals, as exceptions that know their response bodies."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ GATEWAY_ERROR = "new_api_error"
 
 @attrs.define(eq=False)
 class RefusalError(Exception):
-    """A request is not served.
+    """A request is refused.
 
     Attributes:
         status: The HTTP status.
         message: What the body says.
         code: The body's `error.code`.
-        headers: Headers besides the ones each reply has.
-        whole_body: A body of its own, for what is not in the gateway's usual form.
+        headers: Headers besides those of every response.
+        whole_body: The whole body, if it is not in the gateway's usual form.
     """
 
     status: int
@@ -60,7 +60,7 @@ def unauthorized() -> RefusalError:
 
 
 def no_balance(message: str) -> RefusalError:
-    """403: the account cannot pay for the images asked for."""
+    """403: the account cannot pay for the requested images."""
     return RefusalError(403, message, code="insufficient_user_quota")
 
 
@@ -75,7 +75,7 @@ def unsafe(message: str) -> RefusalError:
 
 
 def no_such_path(method: str, path: str) -> RefusalError:
-    """404, in the words of the gateway, which answers it before it knows a request id."""
+    """404, in the gateway's wording, which has no request ID yet."""
     error = {
         "message": f"Invalid URL ({method} {path})",
         "type": "invalid_request_error",

@@ -1,4 +1,4 @@
-"""The 200 replies: every shape the gateway is known to send, as plain values ready for JSON."""
+"""The 200 responses: every shape the gateway is known to send, as plain values for JSON."""
 
 from __future__ import annotations
 
@@ -109,15 +109,15 @@ def image_reply(
 
 @attrs.define(kw_only=True)
 class Task:
-    """A call answered with the task envelope; it advances when it is asked about.
+    """A call with a task envelope as its response; it advances when it is polled.
 
     Attributes:
         task_id: Its id.
         created_at: Unix milliseconds.
         updated_at: Unix milliseconds.
-        images: What it hands out in the end.
-        status: Where it is.
-        polls: How often it was asked about before its end.
+        images: Its images once it succeeds.
+        status: Its current status.
+        polls: How often it was polled before its end.
         failure: Why it failed; None if it did not.
     """
 
@@ -133,7 +133,7 @@ class Task:
         self.updated_at = self.created_at
 
     def poll(self, now: int, *, polls_needed: int, failure: str | None) -> None:
-        """Advance by one question, asked at `now` (Unix milliseconds)."""
+        """Advance by one poll, at `now` (Unix milliseconds)."""
         if self.status in {"succeed", "failed"}:
             return
         self.polls += 1

@@ -43,8 +43,8 @@ def draw_scene(size: tuple[int, int], prompt: str, seed: int) -> Image.Image:
 
     Args:
         size: Width and height in pixels.
-        prompt: Its colour words and scene words are heeded; the rest of it only varies the picture.
-        seed: Another seed gives visibly another picture.
+        prompt: Its colour words and scene words are used; the rest only varies the picture.
+        seed: A different seed gives a visibly different picture.
 
     Returns:
         An RGB image.

@@ -1,4 +1,4 @@
-"""A listening socket with a lifetime: aiohttp's plain server, counting its connections."""
+"""A listening server that counts its connections, based on aiohttp's plain server."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class LocalServer:
         Raises:
             OSError: The address cannot be bound.
         """
-        # Bodies are judged as sent, so nothing is decompressed; no access log, so nothing is said.
+        # Bodies are checked as sent, so nothing is decompressed; there is no access log.
         server = _CountingServer(handler, auto_decompress=False, access_log=None)
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
@@ -70,7 +70,7 @@ class LocalServer:
 
     @property
     def url(self) -> str:
-        """Where it listens, as a client on this machine would say it."""
+        """Its URL for clients on this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 

@@ -1,4 +1,4 @@
-"""The emulator's options: what they are, their defaults, and what they may be."""
+"""The emulator's options, their defaults, and their allowed values."""
 
 from __future__ import annotations
 
@@ -51,37 +51,37 @@ def _keys(keys: str | Iterable[str]) -> tuple[str, ...]:
 
 @attrs.define(kw_only=True, eq=False)
 class Settings:
-    """What an `Emulator` can be told, at its start or while it runs.
+    """The options of an `Emulator`, which can be set at its start or while it runs.
 
     Args:
         host: The address to bind.
-        port: The port; 0 takes a free one.
+        port: The port; 0 picks a free one.
         api_keys: The key or keys accepted; never shown in a `repr`.
-        reply: The shape of the 200 reply: `images`, Ideogram's list; `task`, the task envelope of
-            the API description; `wrapped`, `{"code": 0, "data": [...]}`; `wrapped_object`,
+        reply: The shape of the 200 response: `images`, Ideogram's list; `task`, the task envelope
+            of the API description; `wrapped`, `{"code": 0, "data": [...]}`; `wrapped_object`,
             `{"code": 0, "data": {"created": ..., "data": [...]}}`.
         created: How the list's `created` is written: ISO 8601 as `z-9`, `offset-9`, `space-z-9` or
             `space-offset-9` (the digit: 0, 6 or 9 fractional digits), `epoch`, or `absent`.
-        latency: Seconds between the arrival of a valid request and its reply, or a callable that
-            is given its record and returns them.
+        latency: Seconds between the arrival of a valid request and the response, or a callable
+            that takes the request's record and returns them.
         clock: Returns Unix seconds; used for `created`, task times, and the expiry of URLs.
         result_lifetime: Seconds until a result's URL expires (API description: 24 hours).
-        withhold: Which images are withheld as unsafe (and billed nevertheless): a word, which
+        withhold: Which images are withheld as unsafe (but still billed): a word, which
             withholds all images of a prompt that contains it, or a callable of the prompt and the
             image's index. None withholds nothing.
         withheld_url: What a withheld image has for a URL: `null`, `empty` or `absent`.
         unsafe: Which prompts are refused with 422: a word in them, or a callable of the prompt.
-        balance: How many images the account can still buy; goes down as they are billed. A call
-            for more is answered 403 `insufficient_user_quota`. None: without end.
-        in_flight: How many images may be in progress at once; more is answered 429 in the form
-            Ideogram documents. An image is in progress until its reply. None: without bound.
-        task_polls: How many questions about a task are answered `processing` before its end.
+        balance: How many images the account can still buy; decreases as they are billed. A call
+            for more gets a 403 `insufficient_user_quota`. None: unlimited.
+        in_flight: How many images may be in progress at once; more get a 429 in Ideogram's form.
+            An image is in progress until its response. None: unlimited.
+        task_polls: How many polls of a task return `processing` before it finishes.
         task_failure: The `task_status_msg` with which tasks fail; None: they succeed.
         strict_fields: Refuse form fields that are not documented, instead of ignoring them.
-        max_body: Bodies over this many bytes are answered 413 before they are read.
+        max_body: Bodies over this many bytes get a 413 before they are read.
 
     Raises:
-        ValueError: An option has a value that is not among its choices.
+        ValueError: An option's value is not among its choices.
     """
 
     host: str = "127.0.0.1"

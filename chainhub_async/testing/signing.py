@@ -20,7 +20,7 @@ class BadSignatureError(Exception):
 
 
 class ExpiredError(Exception):
-    """The signature is right, but its time is over."""
+    """The signature is valid but expired."""
 
 
 @attrs.frozen
@@ -42,8 +42,8 @@ class UrlSigner:
             now: The time, in Unix seconds.
 
         Raises:
-            BadSignatureError: Nothing of this signer's making.
-            ExpiredError: Rightly signed, for a time that is over.
+            BadSignatureError: The signature is not this signer's.
+            ExpiredError: The signature is valid but expired.
         """
         expires, signature = query.get("exp", ""), query.get("sig", "")
         expected = self._signature(path, expires)

@@ -1,1 +1,1 @@
-"""How a call gets to the gateway and its answer back, over aiohttp."""
+"""Sends calls to the gateway and reads the responses, over aiohttp."""

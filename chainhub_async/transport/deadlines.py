@@ -8,22 +8,22 @@ import anyio
 
 from chainhub_async.config import Timeout
 
-# An upload as a whole may take as long as at this speed, in bytes a second.
+# The slowest upload that may take its time, in bytes per second.
 _SLOWEST_UPLOAD = 64_000
 
 _WHAT = {
     "connect": "no connection was ready",
     "write": "the upload made no progress",
     "upload": "the upload was not finished",
-    "read": "no answer began",
-    "reply": "the answer was not complete",
+    "read": "no response arrived",
+    "reply": "the response was not complete",
     "attempt": "the attempt was not finished",
     "total": "the call was not finished",
 }
 
 
 class Deadlines:
-    """Ends an attempt when its current phase, the attempt, or the whole call has had its time.
+    """Ends an attempt when its current phase, the attempt, or the whole call runs out of time.
 
     Attributes:
         scope: what the attempt runs in.
@@ -32,8 +32,8 @@ class Deadlines:
     """
 
     def __init__(self, timeout: Timeout, *, total_left: float | None, upload: int | None) -> None:
-        self.scope = anyio.CancelScope()
-        self.phase = "connect"
+        self.scope: anyio.CancelScope = anyio.CancelScope()
+        self.phase: str = "connect"
         self.started: float | None = None
         self._timeout = timeout
         self._total_left = total_left
@@ -42,7 +42,7 @@ class Deadlines:
         self._passed = "attempt"
 
     def connecting(self) -> None:
-        """A connection is being made, or one from the pool was taken: time starts to count."""
+        """A connection is being made, or one was taken from the pool: the clock starts."""
         if self.started is None:
             self.started = anyio.current_time()
             self._bound("attempt", self._timeout.attempt)
@@ -62,7 +62,7 @@ class Deadlines:
         self._enter("write", self._timeout.write)
 
     def progressed(self, *, complete: bool) -> None:
-        """Bytes of the body went out; `complete` if they were the last."""
+        """Bytes of the body were sent; `complete` if they were the last."""
         if self.phase != "write":
             return
         if complete:
@@ -72,7 +72,7 @@ class Deadlines:
             self._enter("write", self._timeout.write)
 
     def replying(self) -> None:
-        """The answer's head is there."""
+        """The response's headers have arrived."""
         self._bounds.pop("upload", None)
         self._enter("reply", self._timeout.reply)
 
@@ -83,12 +83,12 @@ class Deadlines:
 
     @property
     def passed(self) -> str:
-        """The field of `Timeout` whose time was over."""
+        """The field of `Timeout` that expired."""
         return "write" if self._passed == "upload" else self._passed
 
     @property
     def sentence(self) -> str:
-        """Says which deadline passed."""
+        """A sentence saying which deadline passed."""
         seconds, _ = self._bounds[self._passed]
         if self._passed == "total":
             # What earlier attempts left of it is not what the caller had set.

@@ -1,4 +1,4 @@
-"""Status, headers and bytes of an answer → a model or an exception. Pure.
+"""Status, headers and bytes of a response → a model or an exception. Pure.
 
 Both shapes of a 200 are read, their wrapped variants, and every known form of an error body.
 Nothing a server sends makes it raise anything but this package's exceptions.
@@ -19,14 +19,14 @@ from chainhub_async.models import GeneratedImage, ReplaceBackgroundResult, Task
 from chainhub_async.transport.errorbody import ErrorBody
 from chainhub_async.transport.messages import Response
 
-# Of the task envelope: the documentation gives no meanings; these are a sister API's words and
-# their usual variants.
+# The documentation does not define the task statuses; these are a sister API's and their usual
+# variants.
 _DONE = {"succeed", "succeeded", "success", "completed", "complete", "done", "finished"}
 _FAILED = {"failed", "fail", "failure", "error", "cancelled", "canceled", "expired", "rejected"}
 
 
 def _scalar(kind: type) -> Any:
-    """Makes a hook that keeps a value of `kind`, reads what clearly means one, else gives None."""
+    """Returns a hook that keeps or converts a value of `kind`, and maps others to None."""
 
     def structure(value: Any, _: Any) -> Any:
         if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
@@ -56,12 +56,12 @@ _converter.register_structure_hook_func(_optional(datetime), lambda value, _: ti
 
 
 def result(response: Response) -> ReplaceBackgroundResult:
-    """Reads a 2xx answer of `replace-background`, or of the query of its task.
+    """Reads a 2xx response to `replace-background`, or to a poll of its task.
 
     Raises:
-        EnvelopeError, InsufficientBalanceError: the body says that the call failed.
-        TaskFailedError: it holds a task that failed.
-        InvalidReplyError: it holds nothing that can be used.
+        EnvelopeError, InsufficientBalanceError: the body reports that the call failed.
+        TaskFailedError: it contains a task that failed.
+        InvalidReplyError: it contains nothing usable.
     """
     try:
         raw = response.json()
@@ -103,12 +103,12 @@ def _checked(response: Response, found: ReplaceBackgroundResult) -> ReplaceBackg
             **_facts(response, found.request_id),
         )
     if found.task is None and not found.images:
-        raise _unusable(response, "holds neither images nor a task", found.request_id)
+        raise _unusable(response, "contains neither images nor a task", found.request_id)
     return found
 
 
 def is_finished(task: Task | None) -> bool:
-    """Tells whether the task has a result, or there is no task to wait for."""
+    """Returns whether the task has a result, or there is no task to wait for."""
     return task is None or task.task_status.lower() in _DONE
 
 
@@ -164,8 +164,8 @@ def _unusable(
     response: Response, what: str, request_id: str | None = None
 ) -> errors.InvalidReplyError:
     return errors.InvalidReplyError(
-        f"The gateway answered {response.status}, but its answer {what}. The call may well have "
-        "been paid for; the answer's bytes are kept on this error.",
+        f"The gateway responded with {response.status}, but the response {what}. The call was "
+        "billed; the response body is kept in `error.body`.",
         body=response.body,
         billed=Billed.YES,
         **_facts(response, request_id),
@@ -173,10 +173,10 @@ def _unusable(
 
 
 def envelope_error(response: Response, error: ErrorBody) -> errors.APIError:
-    """Returns the exception for a 2xx answer whose body says that the call failed."""
+    """Returns the exception for a 2xx response whose body reports that the call failed."""
     kind = errors.InsufficientBalanceError if error.no_balance else errors.EnvelopeError
     return kind(
-        f"The gateway answered {response.status} with error code {printable(error.code, 80)}: "
+        f"The gateway responded with {response.status} and error code {printable(error.code, 80)}: "
         f"{error.sentence}",
         body=response.body,
         code=error.code,
@@ -198,17 +198,17 @@ _BY_STATUS: dict[int, type[errors.APIError]] = {
 _HINTS = {
     401: " Check the API key.",
     404: " Check the base URL.",
-    413: " The body is too large for the gateway or a proxy before it.",
+    413: " The body is too large for the gateway or a proxy in front of it.",
 }
 
 
 def api_error(response: Response, billed: Billed, *, max_retry_after: float) -> errors.APIError:
-    """Returns the exception for a final answer that is not a success.
+    """Returns the exception for a final response that is not a success.
 
     Args:
-        response: the answer.
-        billed: what the evidence says of it.
-        max_retry_after: with a longer `Retry-After` than this, the sentence says when to return.
+        response: the response.
+        billed: whether the call may have been billed.
+        max_retry_after: a longer `Retry-After` than this is mentioned in the message.
     """
     error = ErrorBody.of_bytes(response.body)
     status = response.status
@@ -217,8 +217,9 @@ def api_error(response: Response, billed: Billed, *, max_retry_after: float) -> 
     if 300 <= status < 400:
         target = response.header("location")
         return errors.RedirectError(
-            f"The gateway answered {status}, naming {printable(target or 'no address', 200)!r}. "
-            "A paid call is not sent on; check the base URL.",
+            f"The gateway responded with {status}, a redirect to "
+            f"{printable(target or 'no URL', 200)!r}. The client does not follow redirects; check "
+            "the base URL.",
             location=None if target is None else printable(target, 2000),
             **facts,
         )
@@ -231,8 +232,11 @@ def api_error(response: Response, billed: Billed, *, max_retry_after: float) -> 
         facts["retry_at"] = times.later(response.received_at, waits)
     hint = _HINTS.get(status, "")
     if waits is not None and waits > max_retry_after:
-        hint = f" It asks to come back in {waits:.0f} s, which is longer than max_retry_after."
-    return kind(f"The gateway answered {status}: {error.sentence}{hint}", **facts)
+        hint = (
+            f" Retry-After is {waits:.0f} s, longer than RetryPolicy.max_retry_after "
+            f"({max_retry_after:g} s)."
+        )
+    return kind(f"The gateway responded with {status}: {error.sentence}{hint}", **facts)
 
 
 def _kind_of(status: int) -> type[errors.APIError]:
@@ -242,7 +246,7 @@ def _kind_of(status: int) -> type[errors.APIError]:
 
 
 def wait_asked_for(response: Response) -> float | None:
-    """Returns the seconds of the answer's `Retry-After`, or None."""
+    """Returns the seconds of the response's `Retry-After`, or None."""
     return times.retry_after(
         response.header("retry-after"), response.header("date"), response.received_at
     )

@@ -1,4 +1,4 @@
-"""Every known form of an error body, read into one. Pure.
+"""Parses every known form of an error body. Pure.
 
 The API description documents none; these are the gateway family's, Ideogram's, and those of the
 proxies and frameworks in front of them.
@@ -23,7 +23,7 @@ _NO_BALANCE = {
     "insufficient_balance",
     *map(str, range(1100, 1103)),
 }
-# Further codes by which the gateway says that it did not begin.
+# Other codes that mean that the gateway did not start.
 _REFUSES = {
     "invalid_api_key",
     "invalid_request",
@@ -40,16 +40,16 @@ _TEXT_LIMIT = 300
 
 @attrs.frozen(kw_only=True)
 class ErrorBody:
-    """What an error body says.
+    """The contents of an error body.
 
     Attributes:
-        failed: whether the body as a whole is an error (asked of a 2xx answer).
-        message: its words, on one line, or None.
+        failed: whether the body as a whole is an error (for a 2xx response).
+        message: its message on one line, or None.
         code: its code as sent.
-        request_id: the id it names.
-        no_balance: whether it says that the account is empty.
+        request_id: the request ID it contains.
+        no_balance: whether it reports that the account has no balance.
         refuses: whether its code is known to mean that nothing was executed.
-        permanent: whether coming back later is of no use.
+        permanent: whether retrying later is of no use.
     """
 
     failed: bool = False
@@ -62,12 +62,12 @@ class ErrorBody:
 
     @property
     def sentence(self) -> str:
-        """The words, or that there were none."""
-        return (self.message or "without saying why").rstrip(".") + "."
+        """The message, or a note that there was none."""
+        return (self.message or "no reason given").rstrip(".") + "."
 
     @classmethod
     def of_bytes(cls, body: bytes) -> ErrorBody:
-        """Reads bytes of any kind."""
+        """Parses any bytes."""
         try:
             return cls.of(json.loads(body))
         except (ValueError, RecursionError):
@@ -76,7 +76,7 @@ class ErrorBody:
 
     @classmethod
     def of(cls, raw: Any) -> ErrorBody:
-        """Reads decoded JSON of any kind."""
+        """Parses any decoded JSON."""
         if not isinstance(raw, dict):
             return cls(message=_plain_words(raw) if isinstance(raw, str) else None)
         inner = raw.get("error")

@@ -1,7 +1,7 @@
-"""What an attempt proves: may it have cost money, and may it be sent again. Pure.
+"""What an attempt proves: whether it may have cost money, and whether it may be retried. Pure.
 
-Judged from how far the body had come and from a final status, never from an exception's name: the
-same reset means "nothing was read" or "all was done", and only the count of bytes tells.
+Judged from how much of the body was sent and from a final status, never from an exception's name:
+the same reset can mean "nothing was read" or "all was done", and only the byte count tells.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ import attrs
 
 from chainhub_async.errors import Billed, ChainHubError
 
-# Statuses by which the gateway says that it did not do the work (RFC 9110 §15.5).
+# Statuses that mean that the gateway did not do the work (RFC 9110 §15.5).
 _REFUSED = {400, 404, 405, 406, 409, 411, 413, 414, 415, 422, 431, 401, 402, 403}
-# Statuses of something in the way that gave up: executed only if the whole body had arrived.
+# Statuses of an intermediary that gave up: executed only if the whole body had arrived.
 _GAVE_UP = {408, 425}
 
 AGAIN = 1_000_000
-"""As many resends as the policy allows."""
+"""As many retries as the policy allows."""
 
 
 @attrs.frozen(kw_only=True)
 class Evidence:
-    """How far an attempt had come when it ended.
+    """How far an attempt got.
 
     Attributes:
         phase: `connect`, `write`, `read` or `reply`.
         bytes_sent: bytes of the body handed to the socket.
         bytes_total: bytes of the whole body.
-        complete: whether the request had left whole.
-        safe: whether repeating the call costs nothing anyway.
+        complete: whether the whole request was sent.
+        safe: whether repeating the call never costs anything.
     """
 
     phase: str
@@ -44,8 +44,8 @@ class Verdict:
 
     Attributes:
         billed: whether money may have been spent.
-        resends: how often this kind of failure may be resent at most; 0 for never.
-        uncertain: whether `RetryPolicy(resend_uncertain=True)` may resend it all the same.
+        resends: the maximum number of retries for this kind of failure; 0 for never.
+        uncertain: whether `RetryPolicy(resend_uncertain=True)` may retry it anyway.
     """
 
     billed: Billed
@@ -55,7 +55,7 @@ class Verdict:
 
 @attrs.frozen(kw_only=True)
 class Failure:
-    """An attempt that gave no result, with what follows from it."""
+    """A failed attempt and the verdict on it."""
 
     error: ChainHubError
     verdict: Verdict
@@ -68,9 +68,9 @@ def judge_status(
 
     Args:
         status: the status.
-        evidence: how far the request had come.
-        retry_after: whether the answer says when to come back.
-        permanent: whether the answer's body says that coming back is of no use.
+        evidence: how far the request got.
+        retry_after: whether the response has `Retry-After`.
+        permanent: whether the response's body says that retrying is of no use.
     """
     if status in _REFUSED or permanent:
         return Verdict(billed=Billed.NO)
@@ -86,12 +86,12 @@ def judge_status(
 
 
 def judge_connect() -> Verdict:
-    """Judges a connection that never came about."""
+    """Judges a connection that was never established."""
     return Verdict(billed=Billed.NO, resends=AGAIN)
 
 
 def judge_lost(evidence: Evidence) -> Verdict:
-    """Judges a connection that broke, or an answer that cannot be read."""
+    """Judges a lost connection, or a response that cannot be read."""
     if evidence.safe or evidence.phase == "connect":
         return Verdict(billed=Billed.NO, resends=AGAIN)
     if not evidence.complete:

@@ -1,4 +1,4 @@
-"""One attempt: the request out, the answer in, and what is known of it when it ends."""
+"""One attempt: sends the request, reads the response, and reports what is known at the end."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from chainhub_async.transport.multipart import Body
 from chainhub_async.transport.unpack import Unpacker
 
 REPLY_LIMIT = 1024 * 1024
-"""Bytes of an answer that are read, decoded."""
+"""The most bytes of a response body that are read, decompressed."""
 
 # Seconds for reading the image's file to come to an end.
 _STOPPING = 1.0
 # Texts shorter than this also occur by chance, and a result must not be damaged by hiding a key
-# that is not there; in an answer that is an error nothing can be damaged.
+# that is not there; in an error response nothing can be damaged.
 _SHORTEST_HIDDEN_KEY = 8
 
 
@@ -41,9 +41,9 @@ class Way:
 
     Attributes:
         session: the session to use.
-        url: the full address.
-        key: sent to this address only.
-        proxy: the proxy's address, or None.
+        url: the full URL.
+        key: sent to this URL only.
+        proxy: the proxy's URL, or None.
         ssl: what aiohttp takes as `ssl`.
         headers: the headers, without the key.
     """
@@ -77,8 +77,8 @@ class Exchange:
         self._request = request
         self._max_retry_after = max_retry_after
         self._on_progress = on_progress
-        self.body = Body.of(request, self._progressed)
-        self.deadlines = Deadlines(
+        self.body: Body | None = Body.of(request, self._progressed)
+        self.deadlines: Deadlines = Deadlines(
             request.timeout,
             total_left=total_left,
             upload=None if self.body is None else self.body.size,
@@ -89,7 +89,7 @@ class Exchange:
         self._content = bytearray()
 
     async def run(self) -> Response | Failure:
-        """Sends the request once and returns what came of it; raises only when cancelled."""
+        """Sends the request once and returns the outcome; raises only when cancelled."""
         try:
             with self.deadlines.scope:
                 try:
@@ -117,7 +117,7 @@ class Exchange:
 
     @property
     def evidence(self) -> Evidence:
-        """How far the attempt has come."""
+        """How far the attempt got."""
         body, phase = self.body, self.deadlines.phase
         return Evidence(
             phase=phase,
@@ -192,7 +192,7 @@ class Exchange:
             return self._refused(response)
         problem = self._problem
         if not self.evidence.complete:
-            problem = Problem("early", "came before the request had left whole: it is not its own")
+            problem = Problem("early", "arrived before the whole request was sent")
         return response if problem is None else self._damaged(response, problem)
 
     def _response(self) -> Response:
@@ -221,7 +221,7 @@ class Exchange:
     def _damaged(self, response: Response, problem: Problem) -> Failure:
         verdict = evidence.judge_lost(self.evidence)
         if problem.kind == "oversize":
-            # The gateway said yes at length; what it did will not be done again.
+            # The gateway reported success at length; the work must not be done again.
             verdict = Verdict(billed=errors.Billed.NO if self._request.safe else errors.Billed.YES)
         facts: dict[str, Any] = {"status": response.status, "request_id": response.request_id}
         if problem.kind == "deadline":
@@ -230,9 +230,9 @@ class Exchange:
             )
             return self._failure(late, verdict)
         whole = problem.kind in {"early", "oversize"}
-        what = problem.text if whole else f"was cut ({problem.text})"
+        what = problem.text if whole else f"could not be read ({problem.text})"
         error = errors.InvalidReplyError(
-            f"The gateway answered {response.status}, but its answer {what}.",
+            f"The gateway responded with {response.status}, but the response {what}.",
             body=response.body,
             **facts,
         )
@@ -252,11 +252,11 @@ class Exchange:
             return self._failure(*problem.before_connected())
         if problem.kind == "malformed":
             error = errors.InvalidReplyError(
-                f"The answer is not valid HTTP ({problem.text}).{_hint(seen)}"
+                f"The response is not valid HTTP ({problem.text}).{_hint(seen)}"
             )
         else:
             error = errors.ConnectionLostError(
-                f"The connection broke after {seen.bytes_sent:,} of {seen.bytes_total:,} bytes "
+                f"The connection was lost after {seen.bytes_sent:,} of {seen.bytes_total:,} bytes "
                 f"({problem.text}).{_hint(seen)}"
             )
         return self._failure(error, evidence.judge_lost(seen))
@@ -271,15 +271,15 @@ def _hint(seen: Evidence) -> str:
     if seen.safe or seen.phase == "connect":
         return ""
     if seen.complete:
-        return " The whole request had left: it may have been executed and billed."
+        return " The whole request was sent, so it may have been executed and billed."
     return (
-        " The request had not left whole, so it was not executed; the gateway may have refused its "
-        "size or key."
+        " The request was not sent completely, so it was not executed; the gateway may have "
+        "refused its size or key."
     )
 
 
 def _hider(key: Secret, *, always: bool) -> Callable[[str], str]:
-    """Returns a function that blots the key out of what a server echoes, however escaped."""
+    """Returns a function that removes the key from what a server echoes, however escaped."""
     text = key.reveal()
     if not always and len(text) < _SHORTEST_HIDDEN_KEY:
         return lambda value: value

@@ -1,4 +1,4 @@
-"""aiohttp's exceptions → this package's: the one place where that is done."""
+"""Maps aiohttp's exceptions to this package's, in this one place."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Problem:
     Attributes:
         kind: `certificate`, `connect`, `deadline`, `dns`, `early`, `lost`, `malformed`, `oversize`
             or `proxy`.
-        text: what it says, fit to be shown.
-        status: the status of a proxy's answer.
+        text: its message, safe to show.
+        status: the status of a proxy's response.
     """
 
     kind: str
@@ -33,17 +33,17 @@ class Problem:
 
     @classmethod
     def of(cls, foreign: Exception, hide: Callable[[str], str]) -> Problem:
-        """Reads an exception that came out of aiohttp.
+        """Reads an exception raised by aiohttp.
 
         Args:
             foreign: the exception.
-            hide: takes the key out of a text: aiohttp quotes what it could not read.
+            hide: removes the key from a text: aiohttp quotes what it could not parse.
         """
         text = printable(hide(f"{type(foreign).__name__}: {foreign}".removesuffix(": ")), 300)
         if isinstance(foreign, BrokenOffError):
             return cls("lost", printable(foreign, 300))
         if isinstance(foreign, aiohttp.ClientHttpProxyError):
-            return cls("proxy", f"the proxy answered {foreign.status}", foreign.status)
+            return cls("proxy", f"the proxy responded with {foreign.status}", foreign.status)
         if isinstance(foreign, aiohttp.ClientProxyConnectionError):
             return cls("proxy", text)
         if isinstance(foreign, aiohttp.ClientConnectorDNSError):
@@ -53,23 +53,23 @@ class Problem:
         if isinstance(foreign, aiohttp.ClientConnectorSSLError):
             cut = isinstance(foreign.os_error, _SSL_BROKEN_OFF)
             return cls("connect" if cut else "certificate", text)
-        # aiohttp reports an answer that is not HTTP as status 400, which no server sent.
+        # aiohttp reports a response that is not HTTP as status 400, which no server sent.
         if isinstance(foreign, aiohttp.ClientResponseError):
             return cls("malformed", printable(hide(foreign.message), 300))
         return cls("lost", text)
 
     def before_connected(self) -> tuple[errors.ConnectError, Verdict]:
-        """Returns what it means when no connection had been made yet."""
+        """Returns the error and verdict if no connection had been established yet."""
         if self.kind == "certificate":
             return (
-                errors.CertificateError(f"TLS was refused before anything was sent: {self.text}."),
+                errors.CertificateError(f"TLS failed before anything was sent: {self.text}."),
                 Verdict(billed=errors.Billed.NO),
             )
         if self.kind == "proxy":
-            # What a proxy refuses once it refuses again, except when it is itself in trouble.
+            # What a proxy refuses once it refuses again, unless the proxy itself failed.
             again = self.status is None or self.status >= 500 or self.status == 429
             return (
-                errors.ProxyError(f"No way through the proxy: {self.text}."),
+                errors.ProxyError(f"The proxy connection failed: {self.text}."),
                 Verdict(billed=errors.Billed.NO, resends=AGAIN if again else 0),
             )
         kind = errors.NameResolutionError if self.kind == "dns" else errors.ConnectError

@@ -1,6 +1,6 @@
-"""The gate every call passes before it gets a connection: how much at once, how often, and when.
+"""The gate every call passes before it gets a connection: concurrency, rate, and pauses.
 
-Fair: calls start in the order they came. Belongs to one event loop.
+Fair: calls start in the order they arrived. Belongs to one event loop.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import anyio
 from chainhub_async.config import Limits
 
 _MINUTE = 60.0
-# After a 429 the limit is halved; this many good calls raise it again by one.
+# After a 429 the limit is halved; this many successful calls raise it again by one.
 _GOOD_CALLS_PER_STEP = 20
 
 
@@ -23,12 +23,12 @@ class Gate:
     """Limits shared by all calls of a client.
 
     Attributes:
-        in_flight: images being made now.
-        limit: how many may be at once now, or None.
+        in_flight: images being generated now.
+        limit: how many may be at the moment, or None.
     """
 
     def __init__(self, limits: Limits) -> None:
-        self.in_flight = 0
+        self.in_flight: int = 0
         self.limit: float | None = limits.in_flight
         self._most = limits.in_flight
         self._per_minute = limits.per_minute
@@ -40,10 +40,10 @@ class Gate:
 
     @asynccontextmanager
     async def enter(self, weight: int) -> AsyncGenerator[None, None]:
-        """Waits for a place for `weight` images and holds it.
+        """Waits until `weight` images may start, and counts them while inside.
 
-        A call that makes no image takes no place and passes those that wait for one; only a pause
-        holds it back.
+        A call that makes no image does not count and does not queue behind those that do; only a
+        pause holds it back.
         """
         if weight:
             await self._wait_turn(weight)
@@ -57,13 +57,13 @@ class Gate:
             self._wake_first()
 
     def pause(self, seconds: float) -> None:
-        """Lets no call start for `seconds`."""
+        """Starts no call for `seconds`."""
         self._closed_until = max(self._closed_until, anyio.current_time() + seconds)
 
     def slow_down(self, started: float) -> None:
-        """The gateway told a call that began at `started` "too fast": allow half as much at once.
+        """A call that began at `started` got a 429: halve the limit.
 
-        The calls that were under way together are told so together; they count as one.
+        Calls in progress together are limited together, so they count as one.
         """
         if started < self._slowed_at:
             return
@@ -71,7 +71,7 @@ class Gate:
         self.limit = max(1, (self.in_flight if self.limit is None else self.limit) // 2)
 
     def succeeded(self) -> None:
-        """A call went well: little by little, allow more again."""
+        """A call succeeded: gradually raise the limit again."""
         self._good += 1
         if self._good >= _GOOD_CALLS_PER_STEP:
             self._good = 0
@@ -100,7 +100,7 @@ class Gate:
             await anyio.sleep_until(self._closed_until)
 
     def _seconds_to_wait(self, turn: anyio.Event, weight: int) -> float:
-        """Returns 0 when it is this one's turn; `inf` means until woken."""
+        """Returns 0 if it is this call's turn; `inf` means until woken."""
         if self._queue[0] is not turn or not self._has_room(weight):
             return math.inf
         now = anyio.current_time()

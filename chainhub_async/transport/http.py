@@ -1,4 +1,4 @@
-"""Sends a request: waits for its turn, tries, judges what came of it, tries again or gives up."""
+"""Sends a request: queues, attempts, judges the outcome, and retries or gives up."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ USER_AGENT = f"chainhub-async/{__version__}"
 
 _HEADERS = {
     "Accept": "application/json",
-    # A compressed answer saves nothing here and could unfold without bound.
+    # A compressed response saves nothing here and could expand without limit.
     "Accept-Encoding": "identity",
     "User-Agent": USER_AGENT,
 }
@@ -56,7 +56,7 @@ T = TypeVar("T")
 
 @attrs.define(eq=False)
 class _Call:
-    """One call under way: what came of its attempts so far."""
+    """One call in progress and the outcome of its attempts so far."""
 
     number: int
     request: Request
@@ -66,29 +66,29 @@ class _Call:
 
     @property
     def attempt(self) -> int:
-        """The number of the attempt that is being made, or comes next."""
+        """The number of the current or next attempt."""
         return len(self.attempts) + 1
 
     @property
     def left(self) -> float | None:
-        """Seconds left of the call's own deadline."""
+        """Seconds left of the call's total timeout."""
         total = self.request.timeout.total
         return None if total is None else max(0.0, total - self.spent)
 
     @property
     def bytes_sent(self) -> int:
-        """How far the attempt that is being made has come."""
+        """Bytes sent in the current attempt."""
         return 0 if self.exchange is None else self.exchange.evidence.bytes_sent
 
     def billed(self, last: Billed = Billed.NO) -> Billed:
-        """Returns what all attempts together may have cost; `last` is not among them yet."""
+        """Returns the worst of all attempts and `last`, which is not among them yet."""
         seen = [attempt.billed for attempt in self.attempts]
         if self.exchange is not None:
             seen.append(evidence.judge_lost(self.exchange.evidence).billed)
         return Billed.worst(last, *seen)
 
     def failed(self, failure: Failure) -> None:
-        """Notes how the attempt that was being made ended."""
+        """Records how the current attempt ended."""
         if self.exchange is not None:
             self.attempts += (self.exchange.attempt(self.attempt, failure),)
             self.spent += self.exchange.deadlines.spent
@@ -101,8 +101,8 @@ class Transport:
 
     Attributes:
         config: the client's settings.
-        retry: when to send again.
-        pool: what it shares with the clients derived from it.
+        retry: when to retry.
+        pool: shared with the clients derived from it.
         on_event: the caller's callback, or None.
     """
 
@@ -113,14 +113,14 @@ class Transport:
     draw: Callable[[], float] = attrs.field(default=random.random, repr=False)
 
     async def send(self, request: Request, read: Callable[[Response], T]) -> T:
-        """Sends `request`, resending while it is provably unexecuted and the policy allows it.
+        """Sends `request`, retrying while it is provably unexecuted and the policy allows it.
 
         Args:
             request: the request.
-            read: makes a result of a response with a 2xx status, or raises what is wrong with it.
+            read: turns a 2xx response into a result, or raises what is wrong with it.
 
         Raises:
-            ChainHubError: what came of the last attempt, with all attempts on it.
+            ChainHubError: the error of the last attempt, with all attempts recorded on it.
         """
         self._refuse_what_never_fits(request)
         await self.pool.bind()
@@ -130,7 +130,7 @@ class Transport:
         try:
             with self.pool.under_way():
                 return await self._send(call, read)
-            raise ClosedError("The client was closed while the call was under way.")
+            raise ClosedError("The client was closed while the call was in progress.")
         except ChainHubError as error:
             error.attempts = call.attempts
             error.billed = call.billed(error.billed)
@@ -148,7 +148,7 @@ class Transport:
             raise
 
     def emit(self, event: Event) -> None:
-        """Hands an event to the caller's callback, whose failures are logged."""
+        """Passes an event to the caller's callback, whose exceptions are logged."""
         if self.on_event is None:
             return
         try:
@@ -213,7 +213,7 @@ class Transport:
         return delay if self.pool.budget.take() else None
 
     def _ease_off(self, failure: Failure, call: int, started: float, delay: float | None) -> None:
-        """Slows every call of the client down when the gateway asks for it."""
+        """Slows down every call of the client when the gateway requests it."""
         error = failure.error
         if isinstance(error, RateLimitError):
             self.pool.gate.slow_down(started)
@@ -233,7 +233,7 @@ class Transport:
         if most is not None and request.images > most:
             raise InvalidOptionError(
                 f"A call for {request.images} images can never start: Limits(in_flight={most}) "
-                "allows fewer at once."
+                "allows fewer at a time."
             )
 
 

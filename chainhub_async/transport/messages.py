@@ -1,4 +1,4 @@
-"""What goes out and what comes back, as frozen values. No I/O."""
+"""Requests and responses, as frozen values. No I/O."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Part:
 
     Attributes:
         name: the field's name.
-        content: text's bytes, or an image.
-        content_type: the part's own type; plain text fields carry none.
+        content: the text's bytes, or an image.
+        content_type: the part's own type; plain text fields have none.
     """
 
     name: str
@@ -35,19 +35,19 @@ class Part:
 
     @classmethod
     def json(cls, name: str, value: Any) -> Part:
-        """Returns a field holding JSON."""
+        """Returns a JSON field."""
         content = json.dumps(value, allow_nan=False, separators=(",", ":"))
         return cls(name, content.encode("ascii"), "application/json")
 
     @classmethod
     def image(cls, name: str, image: ImageSource) -> Part:
-        """Returns a file field holding an image."""
+        """Returns a file field with an image."""
         return cls(name, image, image.media_type)
 
 
 @attrs.frozen(kw_only=True)
 class Request:
-    """One call of the gateway, ready to be sent any number of times.
+    """One gateway call, ready to be sent any number of times.
 
     Attributes:
         method: the HTTP method.
@@ -55,11 +55,11 @@ class Request:
         parts: the fields of a multipart body, in order.
         content: a body that is not multipart.
         content_type: the type of `content`.
-        params: the query.
-        headers: further headers.
+        params: the query parameters.
+        headers: additional headers.
         images: how many images the call makes: its weight in `Limits.in_flight`.
-        safe: repeating it costs nothing (RFC 9110 §9.2.1), so that any failure may be resent.
-        timeout: deadlines of this call.
+        safe: repeating it costs nothing (RFC 9110 §9.2.1), so any failure may be retried.
+        timeout: timeouts for this call.
     """
 
     method: str
@@ -76,15 +76,15 @@ class Request:
 
 @attrs.frozen(kw_only=True)
 class Response:
-    """A final answer, read whole.
+    """A final response, read completely.
 
     Attributes:
         status: the HTTP status.
         headers: names and values in the order received.
-        body: the body, decoded, at most 1 MiB.
-        received_at: when it had been read.
+        body: the body, decompressed, at most 1 MiB.
+        received_at: when it was read.
         bytes_sent: bytes of the request's body handed to the socket.
-        upload_complete: whether that was all of them.
+        upload_complete: whether the whole body was sent.
     """
 
     status: int
@@ -95,19 +95,19 @@ class Response:
     upload_complete: bool = True
 
     def header(self, name: str) -> str | None:
-        """Returns the first header of that name, whatever its case, or None."""
+        """Returns the first header with that name, ignoring case, or None."""
         wanted = name.lower()
         return next((value for key, value in self.headers if key.lower() == wanted), None)
 
     @property
     def request_id(self) -> str | None:
-        """The gateway's id of the call, from the headers, or None."""
+        """The gateway's ID for the call, from the headers, or None."""
         # Gateway family: X-Oneapi-Request-Id; everyone else: x-request-id.
         found = self.header("x-oneapi-request-id") or self.header("x-request-id")
         return printable(found, 200) if found else None
 
     def json(self) -> Any:
-        """Returns the body as JSON.
+        """Parses the body as JSON.
 
         Raises:
             ValueError: it is not JSON.

@@ -1,4 +1,4 @@
-"""The one body: multipart or plain bytes, of exact length, streamed, counting what left.
+"""The request body: multipart or plain bytes, of exact length, streamed, counting what was sent.
 
 The only code that knows aiohttp's payloads and its writer. A body serves one attempt.
 """
@@ -61,8 +61,8 @@ class Body(payload.Payload):
 
     Attributes:
         handed: bytes given to the transport so far; counted before they are given, so that fewer
-            than `size` proves that the request did not leave whole.
-        error: why the body broke itself off, if it did.
+            than `size` proves that the request was not sent completely.
+        error: why the body aborted itself, if it did.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Body(payload.Payload):
         self._transport: Any = None  # asyncio's transport while the body is being sent
         self._started = False
         self._finished = anyio.Event()
-        self.handed = 0
+        self.handed: int = 0
         self.error: ImageChangedError | None = None
 
     @classmethod
@@ -106,7 +106,7 @@ class Body(payload.Payload):
         return self._started and self.handed >= self._length
 
     def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:  # noqa: ARG002 - aiohttp's
-        """Refuses to be shown as text."""
+        """Refuses to be decoded to text."""
         raise TypeError("The body is streamed and has no text form.")
 
     async def write(self, writer: AbstractStreamWriter) -> None:
@@ -114,9 +114,9 @@ class Body(payload.Payload):
         self._started = self._consumed = True
         self._transport = writer.transport
         try:
-            # Bytes that lie here before a request went out would be taken for its answer.
+            # Bytes received before a request was sent would be taken for its response.
             if cast("Any", writer).protocol.should_close:
-                raise ConnectionResetError("the connection holds an answer nobody asked for")
+                raise ConnectionResetError("the connection holds an unsolicited response")
             _wait_for_the_kernel(self._transport)
             await self._write_segments(writer)
             self._transport = None  # from here on the connection may serve another call
@@ -136,7 +136,7 @@ class Body(payload.Payload):
         await self.write(writer)
 
     def stop(self) -> None:
-        """Drops the connection with whatever it still holds, and takes that off `handed`.
+        """Drops the connection with whatever it still buffers, and subtracts that from `handed`.
 
         Closing would still flush what is buffered: a request counted as not delivered could then
         arrive, and be paid for, after all.
@@ -151,7 +151,7 @@ class Body(payload.Payload):
         self.handed -= min(unsent, self.handed)
 
     async def wait_finished(self) -> None:
-        """Returns when nothing is being read or sent any more."""
+        """Waits until nothing is being read or sent any more."""
         if self._started:
             await self._finished.wait()
 
@@ -215,29 +215,29 @@ def _wait_for_the_kernel(transport: Any) -> None:
 
 @asynccontextmanager
 async def _opened(image: ImageSource) -> AsyncGenerator[Callable[[int], Awaitable[bytes]], None]:
-    """Opens the image's file and gives a function that reads on, or fails if the file changed."""
+    """Opens the image's file and yields a function that reads on, or fails if the file changed."""
     shown = f"The image {printable(image.path)!r}"
     left = image.size
 
     def open_unchanged(path: str, flags: int) -> int:
-        # What was replaced while the call waited is refused before a byte of it is read.
+        # A file replaced while the call waited is refused before a byte of it is read.
         descriptor = open_regular(path, flags)
         if FileStamp.of(descriptor) == image.stamp:
             return descriptor
         os.close(descriptor)
-        raise _changed(shown, "was changed after it had been checked")
+        raise _changed(shown, "was changed after it was checked")
 
     async def read(size: int) -> bytes:
         nonlocal left
         try:
             chunk: bytes = await file.read(size)
             left -= len(chunk)
-            # Before the last bytes leave: until then the call can be broken off at no cost.
+            # Before the last bytes are sent: until then the call can be aborted at no cost.
             if len(chunk) == size and left:
                 return chunk
             now = await anyio.to_thread.run_sync(FileStamp.of, file.fileno())
         except OSError as problem:
-            raise _changed(shown, f"could not be read on ({problem.strerror})") from None
+            raise _changed(shown, f"could not be read to its end ({problem.strerror})") from None
         if left or now != image.stamp:
             raise _changed(shown, "was changed while it was being sent")
         return chunk
@@ -257,10 +257,10 @@ async def _opened(image: ImageSource) -> AsyncGenerator[Callable[[int], Awaitabl
 
 
 async def _finished(work: Awaitable[Any]) -> Any:
-    """Returns what `work` gives, once it has; a cancellation takes effect at the next await.
+    """Returns the result of `work`; a cancellation takes effect at the next await.
 
-    Neither may a file stay open that a thread has opened and nobody waits for any more, nor its
-    closing be cancelled before a thread has come to it.
+    A file opened in a thread must not stay open because its caller was cancelled, nor may its
+    closing be cancelled before it starts.
     """
     task = asyncio.ensure_future(work)
     cancelled = False
@@ -276,5 +276,5 @@ async def _finished(work: Awaitable[Any]) -> Any:
 
 def _changed(shown: str, what: str) -> ImageChangedError:
     return ImageChangedError(
-        f"{shown} {what}. The upload was broken off before its end, so nothing was executed."
+        f"{shown} {what}. The upload was aborted before its end, so nothing was executed."
     )

@@ -1,10 +1,10 @@
-"""What the clients that share connections share: sessions, gate and budget, bound to one loop."""
+"""What related clients share: sessions, gate and retry budget, bound to one event loop."""
 
 from __future__ import annotations
 
 import itertools
 import ssl
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,10 +24,10 @@ class Pool:
     """Opens nothing until first used.
 
     Attributes:
-        limits: the limits it was made with.
+        limits: the configured limits.
         gate: what every call passes first.
-        budget: bounds the resends of all calls together.
-        numbers: numbers the calls.
+        budget: limits the retries of all calls together.
+        numbers: the sequence numbers of calls.
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class Pool:
         borrowed: aiohttp.ClientSession | None,
     ) -> None:
         self.limits = limits
-        self.gate = Gate(limits)
-        self.budget = RetryBudget()
-        self.numbers = itertools.count(1)
+        self.gate: Gate = Gate(limits)
+        self.budget: RetryBudget = RetryBudget()
+        self.numbers: Iterator[int] = itertools.count(1)
         self._ssl_context = check_ssl_context(ssl_context)
         self._borrowed = borrowed
         self._api: aiohttp.ClientSession | None = None
@@ -55,7 +55,7 @@ class Pool:
         return request_ssl(self._ssl_context, self._borrowed)
 
     async def api(self) -> aiohttp.ClientSession:
-        """Returns the session for calls of the gateway."""
+        """Returns the session for gateway calls."""
         await self.bind()
         if self._api is None:
             self._api = open_session(
@@ -77,31 +77,31 @@ class Pool:
         return self._downloads[networks]
 
     async def bind(self) -> None:
-        """Makes sure that the pool is open and belongs to the running loop.
+        """Ensures that the pool is open and belongs to the running loop.
 
         Raises:
             ClosedError: it was closed, or belongs to another loop that still runs.
         """
         if self._closed:
-            raise ClosedError("The client is closed; make a new one.")
+            raise ClosedError("The client is closed; create a new one.")
         loop = current_token().native_token
         if self._loop is loop:
             return
         if self._loop is not None:
             if not self._loop.is_closed():
                 raise ClosedError(
-                    "The client is in use on another event loop; make one client for each loop."
+                    "The client is in use on another event loop; create one client for each loop."
                 )
-            # asyncio.run() once more: what belonged to the loop before is gone with it.
+            # A second asyncio.run(): what belonged to the previous loop is gone with it.
             self.gate = Gate(self.limits)
             self._under_way = set()
-        # First of all: other calls may come while the old sessions are being closed.
+        # First: other calls may arrive while the old sessions are being closed.
         self._loop = loop
         await self._close_sessions()
 
     @contextmanager
     def under_way(self) -> Generator[None, None, None]:
-        """Surrounds a call or a download; closing the pool ends what is inside."""
+        """Surrounds a call or a download; closing the pool cancels it."""
         with anyio.CancelScope() as scope:
             self._under_way.add(scope)
             try:
@@ -112,7 +112,7 @@ class Pool:
                     self._all_ended.set()
 
     async def close(self) -> None:
-        """Ends what is under way and closes the connections. A borrowed session stays open."""
+        """Cancels calls in progress and closes the connections. A borrowed session stays open."""
         self._closed = True
         if self._under_way and self._loop is current_token().native_token:
             self._all_ended = self._all_ended or anyio.Event()

@@ -1,4 +1,4 @@
-"""Failure → send again after so many seconds, or not. Pure: randomness is handed in."""
+"""Decides whether and when to retry a failure. Pure: randomness is passed in."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import attrs
 from chainhub_async.errors import ConfigurationError
 from chainhub_async.transport.evidence import Failure
 
-# Resends are one in five calls at most, once this many have been used up: when everything fails,
-# sending again only adds to the trouble.
+# Once this many retries are used up, at most one call in five is retried: when everything fails,
+# retries only add load.
 _BUDGET_START = 10.0
 _BUDGET_PER_CALL = 0.2
 
@@ -19,7 +19,7 @@ _BUDGET_PER_CALL = 0.2
 def _seconds(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
         raise ConfigurationError(
-            f"{attribute.name} is {value!r}; a number of seconds from 0 is allowed."
+            f"{attribute.name} is {value!r}; a number of seconds, 0 or more, is allowed."
         )
 
 
@@ -31,24 +31,24 @@ def _attempts(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
 
 
 def _yes_or_no(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
-    # Not just truthy: a text such as "no" here would spend money.
+    # Not just truthy: a string such as "no" would spend money here.
     if not isinstance(value, bool):
         raise ConfigurationError(f"{attribute.name} is {value!r}; True or False is allowed.")
 
 
 @attrs.frozen(kw_only=True)
 class RetryPolicy:
-    """When a failed call is sent again. By default only if it provably was not executed.
+    """When to retry a failed call. By default, only if it provably was not executed.
 
     Attributes:
-        max_attempts: tries in all; 1 never sends again.
-        base_delay: seconds; a random time up to this passes before the second try, up to twice as
-            much before the third, and so on.
-        max_delay: seconds that random time never exceeds.
-        max_retry_after: the longest wait, in seconds, that the gateway may ask for; beyond it the
-            call fails with `retry_at` set.
-        resend_uncertain: also send again what **may have been executed**, such as a call that got
-            no answer. Each such resend risks paying for the same image again.
+        max_attempts: total attempts; 1 disables retries.
+        base_delay: seconds. The delay before the second attempt is random, up to this; before the
+            third, up to twice this; and so on.
+        max_delay: upper limit of the random delay, in seconds.
+        max_retry_after: the longest `Retry-After` to honour, in seconds; beyond it the call fails
+            with `retry_at` set.
+        resend_uncertain: also retry calls that **may have been executed**, such as one that got no
+            response. Each such retry risks paying for the same image again.
     """
 
     max_attempts: int = attrs.field(default=4, validator=_attempts)
@@ -58,12 +58,12 @@ class RetryPolicy:
     resend_uncertain: bool = attrs.field(default=False, validator=_yes_or_no)
 
     def delay(self, failure: Failure, attempt: int, draw: Callable[[], float]) -> float | None:
-        """Returns the seconds to wait before the next try, or None to give up.
+        """Returns the seconds to wait before the next attempt, or None to give up.
 
         Args:
-            failure: how try number `attempt` ended.
+            failure: how attempt number `attempt` ended.
             attempt: from 1.
-            draw: gives a random number from 0 to 1.
+            draw: returns a random number from 0 to 1.
         """
         allowed = failure.verdict.resends
         if failure.verdict.uncertain and self.resend_uncertain:
@@ -78,17 +78,17 @@ class RetryPolicy:
 
 
 class RetryBudget:
-    """Bounds the resends of all calls of a client together."""
+    """Limits the retries of all calls of a client together."""
 
     def __init__(self) -> None:
         self._left = _BUDGET_START
 
     def call_started(self) -> None:
-        """A call begins, and brings its share."""
+        """A call starts, and adds its share to the budget."""
         self._left = min(_BUDGET_START, self._left + _BUDGET_PER_CALL)
 
     def take(self) -> bool:
-        """Returns whether one more resend is within the budget, and if so uses it."""
+        """Returns whether one more retry is within the budget, and if so uses it."""
         if self._left < 1:
             return False
         self._left -= 1

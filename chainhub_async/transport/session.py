@@ -31,14 +31,14 @@ class AddressRefusedError(OSError):
 
 
 class BrokenOffError(aiohttp.ClientConnectionError):
-    """The connection broke; raised in place of what makes aiohttp send a request again itself."""
+    """The connection was lost; raised in place of errors that make aiohttp resend by itself."""
 
 
 def check_ssl_context(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
-    """Returns the context, if it verifies what it connects to.
+    """Returns the context if it verifies the server.
 
     Raises:
-        ConfigurationError: it does not check certificate or host name, or allows TLS below 1.2.
+        ConfigurationError: it does not verify certificate or host name, or allows TLS below 1.2.
     """
     if context is None:
         return None
@@ -46,7 +46,7 @@ def check_ssl_context(context: ssl.SSLContext | None) -> ssl.SSLContext | None:
         raise ConfigurationError(f"ssl_context is {context!r}; an ssl.SSLContext is expected.")
     if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
         raise ConfigurationError(
-            "ssl_context does not verify the server. For a CA of your own, use "
+            "ssl_context does not verify the server. For a custom CA, use "
             "ssl.create_default_context(cafile=...), which does."
         )
     if context.minimum_version < ssl.TLSVersion.TLSv1_2:
@@ -69,14 +69,14 @@ def open_session(
     borrowed: aiohttp.ClientSession | None = None,
     networks: frozenset[Network] | None = None,
 ) -> aiohttp.ClientSession:
-    """Returns a session of our own; must be called on the event loop that will use it.
+    """Returns a new session; must be called on the event loop that will use it.
 
     Args:
         connections: how many may be open, or None.
         ssl_context: a checked context, or None for the default.
         borrowed: a caller's session: its connections are used, and not closed. Its cookies,
-            headers, redirects and timeouts are not: they would change what is sent.
-        networks: those that may be connected to, judged by the very address, or None for all.
+            headers, redirects and timeouts are ignored: they would change what is sent.
+        networks: those that may be connected to, judged by the IP address, or None for all.
     """
     traces = [_deadline_trace()]
     if borrowed is not None:
@@ -132,7 +132,7 @@ def _connector(
 def request_ssl(
     ssl_context: ssl.SSLContext | None, borrowed: aiohttp.ClientSession | None
 ) -> ssl.SSLContext | bool:
-    """Returns what to pass as `ssl` with each request, so that TLS is verified in any case."""
+    """Returns what to pass as `ssl` with each request, so that TLS is always verified."""
     if ssl_context is not None:
         return ssl_context
     if borrowed is None:
@@ -148,7 +148,7 @@ def _checked(context: ssl.SSLContext) -> ssl.SSLContext:
 
 
 def _deadline_trace() -> aiohttp.TraceConfig:
-    """Tells the deadlines when a request leaves the pool's queue, and when it has a connection."""
+    """Notifies the deadlines when a request leaves the pool's queue and when it is connected."""
 
     async def connecting(_: Any, context: SimpleNamespace, __: Any) -> None:
         _deadlines(context, Deadlines.connecting)
@@ -172,7 +172,7 @@ def _deadlines(context: SimpleNamespace, step: Callable[[Deadlines], None]) -> N
 def proxy_for(url: str, given: Secret | None) -> str | None:
     """Returns the proxy to use for `url`: the one given, or the environment's.
 
-    An empty one means none. As with other clients, what is on this machine is never proxied.
+    An empty string means none. The environment's proxy is never used for this machine itself.
 
     Raises:
         ConfigurationError: the environment names a proxy that is not http:// or https://.
@@ -194,9 +194,9 @@ def _usable(proxy: str) -> str:
         parts = urlsplit(proxy)
         if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
             return proxy
-        kind = f"a {parts.scheme}:// address"
+        kind = f"a {parts.scheme}:// URL"
     except ValueError:
-        kind = "no address"
+        kind = "not a valid URL"
     raise ConfigurationError(
         f"The environment's proxy is {kind}; only http:// and https:// proxies can be used. Pass "
         'proxy="" to use none.'

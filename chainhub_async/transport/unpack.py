@@ -1,6 +1,6 @@
-"""Compressed answers, which are not asked for but may come: bounded, and cut ones told. Pure.
+"""Unrequested compressed responses: size-limited, with truncation detected. Pure.
 
-aiohttp takes a gzip stream that ends early for a whole one.
+aiohttp accepts a gzip stream that ends early.
 """
 
 from __future__ import annotations
@@ -16,36 +16,36 @@ class UnpackError(ValueError):
 
 
 class Unpacker:
-    """Unpacks one answer (RFC 9110 §8.4).
+    """Decompresses one response (RFC 9110 §8.4).
 
     Args:
-        encoding: the answer's `Content-Encoding`.
+        encoding: the response's `Content-Encoding`.
     """
 
     def __init__(self, encoding: str | None) -> None:
         self._encoding = (encoding or "identity").strip().lower()
         self._inflate = zlib.decompressobj(_EITHER)
         if self._encoding not in {"identity", "gzip", "x-gzip", "deflate"}:
-            raise UnpackError("its compression is none that was asked for")
+            raise UnpackError("its Content-Encoding is not supported")
 
     def feed(self, data: bytes, most: int) -> bytes:
-        """Returns what `data` unpacks to, at most `most` bytes of it.
+        """Returns `data` decompressed, at most `most` bytes of it.
 
         Raises:
-            UnpackError: it does not unpack.
+            UnpackError: it cannot be decompressed.
         """
         if self._encoding == "identity":
             return data
         try:
             return self._inflate.decompress(data, most)
         except zlib.error as problem:
-            raise UnpackError(f"its compression is broken: {problem}") from None
+            raise UnpackError(f"its compressed data is invalid: {problem}") from None
 
     def end(self) -> None:
         """Checks that the end has been reached.
 
         Raises:
-            UnpackError: the compressed stream is cut.
+            UnpackError: the compressed stream is truncated.
         """
         if self._encoding != "identity" and not self._inflate.eof:
             raise UnpackError("its compressed stream ends early")

@@ -282,7 +282,7 @@ def test_an_error_makes_no_cycle() -> None:
 
 def test_the_client_does_not_pickle() -> None:
     """Sent to another process it is refused in a sentence, not in the words of a lock."""
-    with pytest.raises(TypeError, match="build the client where it is used"):
+    with pytest.raises(TypeError, match="create the client where it is used"):
         pickle.dumps(ChainHub("key"))
 
 
@@ -298,7 +298,7 @@ def test_after_close(emulator: Emulator, loop_threads: Threads) -> None:
     assert loop_threads() == []
     hub.close()
     for each in (hub, derived):
-        with pytest.raises(ClosedError, match="closed; make a new one"):
+        with pytest.raises(ClosedError, match="closed; create a new one"):
             each.request("GET", "/v1/models")
         with pytest.raises(ClosedError):
             each.ideogram.replace_background(PHOTO)

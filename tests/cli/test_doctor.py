@@ -77,7 +77,7 @@ def test_as_a_checklist(emulator: Emulator) -> None:
     assert done.exit_code == 1
     lines = done.stdout.splitlines()
     assert lines[0].startswith("ok      versions: chainhub-async ")
-    assert lines[-2].startswith("failed  key accepted: The gateway answered 401")
+    assert lines[-2].startswith("failed  key accepted: The gateway responded with 401")
     assert lines[-1].startswith("        -> Check CHAINHUB_API_KEY")
     assert "emulator-key" not in done.stdout
 
@@ -137,7 +137,7 @@ def test_no_tls_where_it_is_expected(emulator: Emulator) -> None:
     """An http port asked for https is told from a bad certificate."""
     _, states, text = examined("--base-url", emulator.base_url.replace("http", "https"))
     assert failed(states) == ["TLS"]
-    assert "do not agree on TLS" in text
+    assert "The TLS handshake fails" in text
 
 
 def test_tls_that_breaks_off(secure: MisbehavingServer) -> None:
@@ -151,14 +151,14 @@ def test_tls_that_breaks_off(secure: MisbehavingServer) -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (Answer(headers=(("Content-Type", "text/html"),), body=b"<html>Hello</html>"), "no JSON"),
-        (Answer.json({"status": "up"}), "no list of models"),
-        (Answer(status=404, body=b"<html>nginx</html>"), "no answer of the gateway"),
-        (Answer(status=401, body=b"<html>Log in</html>"), "no answer of the gateway"),
-        (HtmlError(502), "no answer of the gateway"),
-        (Answer.json({"error": {"message": "down"}}, status=503), "in trouble"),
+        (Answer(headers=(("Content-Type", "text/html"),), body=b"<html>Hello</html>"), "not JSON"),
+        (Answer.json({"status": "up"}), "not a list of models"),
+        (Answer(status=404, body=b"<html>nginx</html>"), "not from the gateway"),
+        (Answer(status=401, body=b"<html>Log in</html>"), "not from the gateway"),
+        (HtmlError(502), "not from the gateway"),
+        (Answer.json({"error": {"message": "down"}}, status=503), "has a problem"),
         (Redirect(301, location="https://example.com/"), "https://example.com/"),
-        (ResetAfter(), "not the gateway"),
+        (ResetAfter(), "may be a different server"),
     ],
 )
 def test_something_else_answers(server: MisbehavingServer, fault: Answer, words: str) -> None:
@@ -175,7 +175,7 @@ def test_a_path_too_many(emulator: Emulator) -> None:
     """A base URL with a path that the gateway does not know is told to lose it."""
     _, states, text = examined("--base-url", emulator.base_url + "/v1")
     assert failed(states) == ["gateway"]
-    assert "Leave out the path '/v1'" in text
+    assert "Remove the path '/v1'" in text
 
 
 def test_a_gateway_without_that_list(server: MisbehavingServer) -> None:
@@ -191,9 +191,9 @@ def test_a_gateway_without_that_list(server: MisbehavingServer) -> None:
     ("status", "state", "words"),
     [
         (402, "failed", "top it up"),
-        (403, "failed", "may not do this"),
-        (429, "skipped", "Too many questions"),
-        (400, "skipped", "does not take the question"),
+        (403, "failed", "not allowed to do this"),
+        (429, "skipped", "Too many requests"),
+        (400, "skipped", "does not accept the request"),
     ],
 )
 def test_other_refusals(server: MisbehavingServer, status: int, state: str, words: str) -> None:

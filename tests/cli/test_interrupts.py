@@ -39,7 +39,7 @@ def test_while_the_gateway_works(
     got, stdout, stderr = child.end()
     assert (got, stdout) == (code, "")
     assert stderr.startswith("Interrupted: 0 of 4 photos saved; ")
-    assert "billed, or maybe billed, and not saved: p0.png, p1.png; 2 not started." in stderr
+    assert "billed or possibly billed, but not saved: p0.png, p1.png; 2 not started." in stderr
     assert stderr.count("\n") == 1
     assert sum(record.method == "POST" for record in emulator.requests) == 2
 
@@ -89,7 +89,7 @@ def test_while_waiting_for_a_task(emulator: Emulator, photos: Photos, start: Sta
     code, _, stderr = child.end()
     assert code == 130
     task_id = emulator.requests[1].path.rpartition("/")[2]
-    assert f"p0.png: broken off: task {task_id}" in stderr
+    assert f"p0.png: cancelled: task {task_id}" in stderr
 
 
 def test_a_second_one_ends_it_at_once(emulator: Emulator, photos: Photos, start: Start) -> None:

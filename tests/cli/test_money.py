@@ -33,7 +33,7 @@ def test_maybe_billed(server: MisbehavingServer, photos: Photos) -> None:
     server.for_image(png(1), Answer.json({"error": {"message": "no"}}, status=422))
     done = replace(*photos(2), "-o", "out")
     assert done.exit_code == 5
-    assert "p0.png: The connection broke" in done.stderr
+    assert "p0.png: The connection was lost" in done.stderr
     assert "It may have been billed." in done.stderr
     assert "It was not billed." in done.stderr
 
@@ -64,7 +64,7 @@ def test_a_paid_answer_that_cannot_be_read_is_kept(
     server.always(WrongType(None))
     done = replace(*photos(1), "-o", "out")
     assert done.exit_code == 5
-    assert "The answer began: <html><body>Sign in to continue" in done.stderr
+    assert "The response began: <html><body>Sign in to continue" in done.stderr
     told = objects(replace(*photos(1), "-o", "out", "--json").stdout)[0]
     assert "Sign in" in told["error"]["body"]
 
@@ -82,7 +82,7 @@ def test_a_result_that_cannot_be_saved_is_not_lost(
     assert told["saved"] == ["out/p0-2.png"]
     assert told["error"]["type"] == "DownloadError"
     first, second = (image["url"] for image in told["images"])
-    assert "downloading it is free, until 20" in done.stderr
+    assert "download it free of charge until 20" in done.stderr
     assert first in done.stderr
     assert second not in done.stderr
     assert not list((place / "out").glob(".*"))
@@ -94,7 +94,7 @@ def test_an_expired_result(server: MisbehavingServer, photos: Photos) -> None:
     done = replace(*photos(1), "-o", "out")
     assert done.exit_code == 5
     assert "no longer valid" in done.stderr
-    assert "It is paid for." in done.stderr
+    assert "It was billed." in done.stderr
 
 
 def test_withheld(emulator: Emulator, photos: Photos) -> None:

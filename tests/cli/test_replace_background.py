@@ -115,16 +115,16 @@ def test_unknown_values_are_sent_as_given(emulator: Emulator, photos: Photos) ->
     ("arguments", "words"),
     [
         (["--palette", "#zzz"], "color_hex is '#zzz'"),
-        (["--palette", "#fff:much"], "'much' is no weight"),
+        (["--palette", "#fff:much"], "'much' is not a valid weight"),
         (["--palette", "#fff:7"], "0.05 to 1.0"),
         (["--extra", "nothing"], "NAME=VALUE"),
         (["--timeout", "0"], "above zero"),
         (["--timeout", "nan"], "above zero"),
         (["--task-path", "/tasks"], "{task_id}"),
-        (["--style-code", "0123abcd", "--style-reference", "x.png"], "exclude"),
-        (["--emulator", "--base-url", "http://127.0.0.1:1"], "exclude"),
+        (["--style-code", "0123abcd", "--style-reference", "x.png"], "cannot be combined"),
+        (["--emulator", "--base-url", "http://127.0.0.1:1"], "cannot be combined"),
         (["--num-images", "9"], "1<=x<=8"),
-        (["-", "-"], "named twice"),
+        (["-", "-"], "given twice"),
         (["-o", "p0.png/out"], "Nothing was sent"),
     ],
 )
@@ -213,8 +213,8 @@ def test_delays_are_told(server: MisbehavingServer, photos: Photos) -> None:
     server.script(TooManyRequests(0), TooManyRequests(1))
     done = replace(*photos(1), "-o", "out")
     assert done.exit_code == 0
-    assert "trying again in" in done.stderr
-    assert "asks for a pause of 1 s" in done.stderr
+    assert "retrying in" in done.stderr
+    assert "requested a pause of 1 s" in done.stderr
 
 
 def test_a_server_cannot_drive_the_terminal(server: MisbehavingServer, photos: Photos) -> None:

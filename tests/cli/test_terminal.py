@@ -144,7 +144,7 @@ def test_interrupted(emulator: Emulator, photos: Photos) -> None:
     os.kill(terminal.process.pid, signal.SIGINT)
     code, shown, _ = terminal.end()
     assert code == 130
-    assert shown.rstrip().endswith("and not saved: p0.png, p1.png.")
+    assert shown.rstrip().endswith("but not saved: p0.png, p1.png.")
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
     assert "Traceback" not in shown
 

@@ -85,7 +85,7 @@ async def test_taken_back_while_it_left(*, sent: bool, state: State) -> None:
     outcome = story.outcome()
     assert outcome.state is state
     if sent:
-        assert wording.sentences(outcome) == ["p1.png: broken off. It was not billed."]
+        assert wording.sentences(outcome) == ["p1.png: cancelled. It was not billed."]
 
 
 def test_many_names_are_counted() -> None:

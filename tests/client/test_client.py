@@ -103,7 +103,7 @@ def test_a_bad_setting(kind: Kind, options: dict[str, Any], word: str) -> None:
 
 def test_it_does_not_pickle() -> None:
     """A client stays where it was built, and so does its key."""
-    with pytest.raises(TypeError, match="build the client where it is used"):
+    with pytest.raises(TypeError, match="create the client where it is used"):
         pickle.dumps(AsyncChainHub("key"))
 
 
@@ -118,7 +118,7 @@ async def test_without_async_with(emulator: Emulator) -> None:
     await hub.aclose()
     await hub.aclose()
     for call in (hub.request("GET", "/v1/models"), hub.ideogram.replace_background(PHOTO)):
-        with pytest.raises(ClosedError, match="closed; make a new one"):
+        with pytest.raises(ClosedError, match="closed; create a new one"):
             await call
     with pytest.raises(ClosedError):
         async with hub:
@@ -339,7 +339,9 @@ async def test_two_loops_at_once(hub: AsyncChainHub) -> None:
     await hub.request("GET", "/v1/models")
 
     async def elsewhere() -> None:
-        with pytest.raises(ClosedError, match="another event loop; make one client for each loop"):
+        with pytest.raises(
+            ClosedError, match="another event loop; create one client for each loop"
+        ):
             await hub.request("GET", "/v1/models")
         with pytest.raises(ClosedError):
             await hub.ideogram.replace_background(PHOTO)

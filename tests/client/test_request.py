@@ -108,11 +108,11 @@ async def test_what_is_free_is_resent(tried: AsyncChainHub, server: MisbehavingS
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("GET", "v1/models"), "begins with /"),
-        (("GET", "http://127.0.0.1:9/"), "begins with /"),
-        (("GET", "@127.0.0.1:9/"), "begins with /"),
-        (("GET", "/a\r\nX: y"), "begins with /"),
-        (("GET", None), "begins with /"),
+        (("GET", "v1/models"), "must begin with /"),
+        (("GET", "http://127.0.0.1:9/"), "must begin with /"),
+        (("GET", "@127.0.0.1:9/"), "must begin with /"),
+        (("GET", "/a\r\nX: y"), "must begin with /"),
+        (("GET", None), "must begin with /"),
         (("GE T", "/"), "HTTP method"),
         ((None, "/"), "HTTP method"),
     ],

@@ -188,7 +188,7 @@ async def test_faults_are_waited_through(
 async def test_the_last_fault_is_told(tried: AsyncChainHub, server: MisbehavingServer) -> None:
     """Where nothing usable ever comes, as from a wrong path, the time-out says so."""
     server.gets.always(Answer(body=b"<html>welcome</html>"))
-    with pytest.raises(TaskTimeoutError, match=r"last question was not answered: .*JSON") as caught:
+    with pytest.raises(TaskTimeoutError, match=r"last poll failed: .*JSON") as caught:
         await tried.wait(TASK, path=PATH, interval=0.02, timeout=0.3)
     assert caught.value.__cause__ is not None
 
@@ -201,7 +201,7 @@ async def test_a_fault_that_passed_is_not_told(
     server.gets.always(reply("processing"))
     with pytest.raises(TaskTimeoutError) as caught:
         await tried.wait(TASK, path=PATH, interval=0.02, timeout=0.3)
-    assert "last question" not in str(caught.value)
+    assert "last poll" not in str(caught.value)
     assert caught.value.__cause__ is None
 
 
@@ -256,7 +256,7 @@ async def test_ids_that_cannot_be_asked_for(
     tried: AsyncChainHub, server: MisbehavingServer, task_id: str
 ) -> None:
     """An id that would lead to another path is refused; nothing is asked."""
-    with pytest.raises(InvalidOptionError, match="cannot be asked for"):
+    with pytest.raises(InvalidOptionError, match="part of a URL path is expected"):
         await tried.wait(Task(task_id=task_id), path=PATH)
     assert server.connections == 0
 
@@ -264,11 +264,11 @@ async def test_ids_that_cannot_be_asked_for(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"path": "/tasks/"}, "where {task_id} belongs"),
-        ({"path": None}, "where {task_id} belongs"),
-        ({"path": "/tasks/{id}"}, "where {task_id} belongs"),
-        ({"path": "tasks/{task_id}"}, "begins with /"),
-        ({"path": "http://127.0.0.1:9/{task_id}"}, "begins with /"),
+        ({"path": "/tasks/"}, "it must contain {task_id}"),
+        ({"path": None}, "it must contain {task_id}"),
+        ({"path": "/tasks/{id}"}, "it must contain {task_id}"),
+        ({"path": "tasks/{task_id}"}, "must begin with /"),
+        ({"path": "http://127.0.0.1:9/{task_id}"}, "must begin with /"),
         ({"interval": 0}, "above zero"),
         ({"interval": float("nan")}, "above zero"),
         ({"interval": "2"}, "interval is a str"),

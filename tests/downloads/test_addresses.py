@@ -180,7 +180,7 @@ async def test_from_https_to_http(authority: trustme.CA, make_hub: MakeHub, tmp_
     ):
         hub = make_hub(secure, ssl_context=trust)
         secure.gets.script(b.RedirectResult(secure.other_origin + PATH))
-        with pytest.raises(errors.UnsafeAddressError, match="from https to an unprotected"):
+        with pytest.raises(errors.UnsafeAddressError, match="from https to unencrypted http"):
             await hub.download(secure.base_url + PATH, tmp_path / "a")
         assert not secure.other_received
         both.gets.script(b.RedirectResult(both.other_origin + PATH))

@@ -78,10 +78,10 @@ async def test_start_and_stop() -> None:
     """It starts once at a time, stops any number of times, and starts again; records stay."""
     emulator = Emulator()
     await emulator.stop()
-    with pytest.raises(RuntimeError, match="does not run"):
+    with pytest.raises(RuntimeError, match="is not running"):
         assert emulator.base_url
     await emulator.start()
-    with pytest.raises(RuntimeError, match="already runs"):
+    with pytest.raises(RuntimeError, match="already running"):
         await emulator.start()
     await anyio.to_thread.run_sync(post, emulator)
     await emulator.stop()

@@ -175,7 +175,7 @@ BAD: dict[str, tuple[Callable[[Path, ExitStack], Any], str]] = {
     "missing": (lambda path, _: path, "does not exist"),
     "missing directory": (lambda path, _: path / "a" / "b.png", "does not exist"),
     "empty": (lambda path, _: _written(path, b""), "is empty"),
-    "cut": (lambda path, _: _written(path, PNG[:-1]), "is cut"),
+    "cut": (lambda path, _: _written(path, PNG[:-1]), "is truncated"),
     "too large": (lambda path, _: _sparse(path, LIMIT + 1), "10,485,761 bytes; at most 10,485,760"),
     "far too large": (lambda path, _: _sparse(path, 1 << 40), "1,099,511,627,776 bytes; at most"),
     "directory": (lambda path, _: path.parent, "is a directory"),
@@ -193,21 +193,21 @@ BAD: dict[str, tuple[Callable[[Path, ExitStack], Any], str]] = {
     "name with a surrogate": (lambda path, _: f"{path}\ud800", "surrogates not allowed"),
     "name with control characters": (lambda path, _: f"{path}\r\n\x1b[2J", r"\\r\\n\\x1b[2J"),
     "empty name": (lambda _, __: "", "path is empty"),
-    "https": (lambda _, __: "https://images.example/cat.png", "no addresses"),
+    "https": (lambda _, __: "https://images.example/cat.png", "URLs cannot be sent"),
     "http": (lambda _, __: Path("http://localhost/cat.png"), "does not exist"),
-    "file": (lambda path, _: _written(path, PNG).as_uri(), "no addresses"),
+    "file": (lambda path, _: _written(path, PNG).as_uri(), "URLs cannot be sent"),
     "path of no text": (lambda _, __: _Nowhere(3), "path cannot be read"),
     "path that fails": (lambda _, __: _Nowhere(RuntimeError("offline")), "offline"),
     "path that is missing": (lambda _, __: _Nowhere(FileNotFoundError(2, "x")), "does not exist"),
     "no bytes": (lambda _, __: b"", "is empty"),
     "no bytearray": (lambda _, __: bytearray(), "is empty"),
-    "cut bytes": (lambda _, __: PNG[:-1], "is cut"),
+    "cut bytes": (lambda _, __: PNG[:-1], "is truncated"),
     "too many bytes": (lambda _, __: png_of(LIMIT + 1), "10,485,761 bytes; at most"),
     "too large a view": (lambda _, __: memoryview(bytearray(LIMIT + 1)), "at most"),
     "a path in bytes": (lambda path, _: os.fsencode(path), "not a JPEG, PNG or WebP"),
     "released view": (_released, "released memoryview"),
     "empty BytesIO": (lambda _, __: io.BytesIO(), "at its end"),
-    "cut BytesIO": (lambda _, __: io.BytesIO(PNG[:-1]), "is cut"),
+    "cut BytesIO": (lambda _, __: io.BytesIO(PNG[:-1]), "is truncated"),
     "too large a BytesIO": (lambda _, __: io.BytesIO(png_of(LIMIT + 1)), "at most"),
     "closed BytesIO": (lambda _, __: _closed(io.BytesIO(PNG)), "closed file"),
     "closed file": (_shut, "closed file"),
@@ -232,14 +232,14 @@ BAD: dict[str, tuple[Callable[[Path, ExitStack], Any], str]] = {
         r"cannot be read: no\nline.",
     ),
     "reader that fails silently": (lambda _, __: _Reader(EOFError()), "cannot be read: EOFError."),
-    "reader of None": (lambda _, __: _Reader(None), "gives NoneType, not bytes"),
-    "reader of text": (lambda _, __: _Reader("text"), "gives str, not bytes"),
+    "reader of None": (lambda _, __: _Reader(None), "returns NoneType, not bytes"),
+    "reader of text": (lambda _, __: _Reader("text"), "returns str, not bytes"),
     "reader of nothing": (lambda _, __: _Reader(b""), "at its end"),
     "reader without size": (lambda _, __: _Takes(), "cannot be read"),
-    "async reader of text": (lambda _, __: _AsyncReader("text"), "gives str, not bytes"),
+    "async reader of text": (lambda _, __: _AsyncReader("text"), "returns str, not bytes"),
     "async reader that fails": (lambda _, __: _AsyncReader(OSError(5, "disk")), "disk"),
     "endless async reader": (lambda _, __: _AsyncReader(PNG), "at most"),
-    "reader of coroutines": (lambda _, __: _WrappedReader(PNG), "gives coroutine, not bytes"),
+    "reader of coroutines": (lambda _, __: _WrappedReader(PNG), "returns coroutine, not bytes"),
     "None": (lambda _, __: None, "image is a NoneType"),
     "number": (lambda _, __: 3, "image is a int"),
     "list": (lambda _, __: ["cat.png"], "image is a list"),
@@ -332,7 +332,7 @@ async def test_a_file_object_of_a_changed_file_is_refused_or_read_whole(tmp_path
         path.write_bytes(PNG + bytes(100))
         assert (await ImageSource.of(file)).size == len(PNG) + 100
         os.truncate(path, len(PNG) - 1)
-        with pytest.raises(InvalidImageError, match="is cut"):
+        with pytest.raises(InvalidImageError, match="is truncated"):
             await ImageSource.of(file)
 
 

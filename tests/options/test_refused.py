@@ -51,7 +51,7 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("prompt", 3, "is a int", "text is expected"),
     ("prompt", b"bytes", "is a bytes", "text is expected"),
     ("prompt", ["a"], "is a list", "text is expected"),
-    ("prompt", "a\ud800b", "half a surrogate pair at position 1", "cannot be sent"),
+    ("prompt", "a\ud800b", "a lone surrogate at position 1", "cannot be sent"),
     ("prompt", "\udfff", "position 0", "cannot be sent"),
     *(
         (option, value, said, allowed)
@@ -60,7 +60,7 @@ BAD: list[tuple[str, Any, str, str]] = [
             (True, "is a bool", "text is expected"),
             (1, "is a int", "text is expected"),
             ("", "is empty", "leave it out"),
-            ("\udc80", "half a surrogate", "cannot be sent"),
+            ("\udc80", "a lone surrogate", "cannot be sent"),
         ]
     ),
     *(
@@ -81,12 +81,12 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("color_palette", b"EMBER", "is a bytes", "a ColorPalette"),
     ("style_codes", "0123ABCD", "is a str", "a list of codes"),
     ("style_codes", [], "is an empty list", "leave it out"),
-    ("style_codes", ["0123ABC"], "holds '0123ABC'", "8 hexadecimal digits"),
-    ("style_codes", ["0123ABCD", "0123ABCDE"], "holds '0123ABCDE'", "8 hexadecimal digits"),
-    ("style_codes", ["0123ABCG"], "holds '0123ABCG'", "8 hexadecimal digits"),
-    ("style_codes", ["0123ABCD\n"], r"holds '0123ABCD\n'", "8 hexadecimal digits"),
-    ("style_codes", ["٠١٢٣٤٥٦٧"], "holds", "8 hexadecimal digits"),
-    ("style_codes", [12345678], "holds 12345678", "8 hexadecimal digits"),
+    ("style_codes", ["0123ABC"], "contains '0123ABC'", "8 hexadecimal digits"),
+    ("style_codes", ["0123ABCD", "0123ABCDE"], "contains '0123ABCDE'", "8 hexadecimal digits"),
+    ("style_codes", ["0123ABCG"], "contains '0123ABCG'", "8 hexadecimal digits"),
+    ("style_codes", ["0123ABCD\n"], r"contains '0123ABCD\n'", "8 hexadecimal digits"),
+    ("style_codes", ["٠١٢٣٤٥٦٧"], "contains", "8 hexadecimal digits"),
+    ("style_codes", [12345678], "contains 12345678", "8 hexadecimal digits"),
     ("style_codes", {"0123ABCD"}, "is a set", "a list of codes"),
     ("style_codes", {"0123ABCD": 1}, "is a dict", "a list of codes"),
     ("style_codes", _endless(), "is a generator", "a list of codes"),
@@ -97,22 +97,22 @@ BAD: list[tuple[str, Any, str, str]] = [
     ("style_reference_images", [], "is an empty list", "leave it out"),
     ("extra_fields", ["a"], "is a list", "a dict is expected"),
     ("extra_fields", "a=b", "is a str", "a dict is expected"),
-    ("extra_fields", {"prompt": "x"}, "names 'prompt'", "use the parameter prompt="),
-    ("extra_fields", {"image": PNG}, "names 'image'", "use the parameter image="),
-    ("extra_fields", {"": "x"}, "names ''", "letters, digits"),
-    ("extra_fields", {'a"; filename="x': "x"}, "names", "letters, digits"),
-    ("extra_fields", {"a\r\nb": "x"}, r"names 'a\r\nb'", "letters, digits"),
-    ("extra_fields", {"a b": "x"}, "names 'a b'", "letters, digits"),
-    ("extra_fields", {"é": "x"}, "names 'é'", "letters, digits"),
-    ("extra_fields", {"x" * 101: "x"}, "names", "letters, digits"),
-    ("extra_fields", {3: "x"}, "names 3", "letters, digits"),
+    ("extra_fields", {"prompt": "x"}, "contains 'prompt'", "use the parameter prompt="),
+    ("extra_fields", {"image": PNG}, "contains 'image'", "use the parameter image="),
+    ("extra_fields", {"": "x"}, "has the name ''", "letters, digits"),
+    ("extra_fields", {'a"; filename="x': "x"}, "has the name", "letters, digits"),
+    ("extra_fields", {"a\r\nb": "x"}, r"has the name 'a\r\nb'", "letters, digits"),
+    ("extra_fields", {"a b": "x"}, "has the name 'a b'", "letters, digits"),
+    ("extra_fields", {"é": "x"}, "has the name 'é'", "letters, digits"),
+    ("extra_fields", {"x" * 101: "x"}, "has the name", "letters, digits"),
+    ("extra_fields", {3: "x"}, "has the name 3", "letters, digits"),
     ("extra_fields", {"a": b"x"}, "extra_fields['a'] is a bytes", "an ImageSource"),
     ("extra_fields", {"a": Path("x")}, "extra_fields['a'] is a", "an ImageSource"),
     ("extra_fields", {"a": {1, 2}}, "extra_fields['a'] is a set", "a list of them"),
     ("extra_fields", {"a": [[1]]}, "extra_fields['a'] is a list", "a list of them"),
     ("extra_fields", {"a": NAN}, "extra_fields['a'] is nan", "a finite number"),
     ("extra_fields", {"a": -INF}, "extra_fields['a'] is -inf", "a finite number"),
-    ("extra_fields", {"a": "\ud800"}, "extra_fields['a'] holds half", "cannot be sent"),
+    ("extra_fields", {"a": "\ud800"}, "extra_fields['a'] contains a lone", "cannot be sent"),
     ("extra_fields", {"a": {"b": NAN}}, "extra_fields['a']", "cannot be sent"),
     ("extra_fields", {"a": {"b": object()}}, "extra_fields['a']", "not JSON serializable"),
     ("extra_fields", {"a": {(1, 2): 3}}, "extra_fields['a']", "cannot be sent"),
@@ -166,7 +166,7 @@ async def test_codes_and_reference_images_exclude_each_other(
         await hub.ideogram.replace_background(
             PNG, style_codes=codes, style_reference_images=references
         )
-    _check(both.value, "exclude each other")
+    _check(both.value, "cannot be combined")
     assert emulator.connections == 0
 
 
@@ -180,7 +180,7 @@ async def test_reference_images_have_ten_mebibytes_together(
         await hub.ideogram.replace_background(
             PNG, style_reference_images=[png_of(half), png_of(half + 1)]
         )
-    assert "10,485,761 bytes together; at most 10,485,760" in str(refused.value)
+    assert "total 10,485,761 bytes; at most 10,485,760" in str(refused.value)
     assert emulator.connections == 0
     await hub.ideogram.replace_background(
         PNG, prompt="x", style_reference_images=[png_of(half), png_of(half)]

@@ -190,7 +190,7 @@ def test_nesting_of_any_depth(start: str, end: str, depth: int, status: int) -> 
     )
     if status == 500:
         error = decode.api_error(answer, Billed.MAYBE, max_retry_after=1)
-        assert str(error).startswith("The gateway answered 500")
+        assert str(error).startswith("The gateway responded with 500")
     else:
         assert _read(answer) is not None
 

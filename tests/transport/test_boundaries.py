@@ -85,7 +85,9 @@ async def test_compression_never_asked_for(
     """A compression that cannot be undone leaves open what came."""
     hub = make_hub(server)
     server.script(b.Answer(body=b"{}", headers=(("Content-Encoding", encoding),)))
-    with pytest.raises(errors.InvalidReplyError, match="none that was asked for") as caught:
+    with pytest.raises(
+        errors.InvalidReplyError, match="Content-Encoding is not supported"
+    ) as caught:
         await hub.ideogram.replace_background(photo_of(2000))
     assert caught.value.billed is Billed.MAYBE
 
@@ -94,7 +96,7 @@ async def test_compressed_nonsense(server: MisbehavingServer, make_hub: MakeHub)
     """What does not unpack is told so."""
     hub = make_hub(server)
     server.script(b.Answer(body=b"no gzip", headers=(("Content-Encoding", "gzip"),)))
-    with pytest.raises(errors.InvalidReplyError, match="compression is broken") as caught:
+    with pytest.raises(errors.InvalidReplyError, match="compressed data is invalid") as caught:
         await hub.ideogram.replace_background(photo_of(2000))
     assert caught.value.billed is Billed.MAYBE
 

@@ -187,7 +187,7 @@ async def test_closed_client(server: MisbehavingServer, make_hub: MakeHub) -> No
     await hub.ideogram.replace_background(photo_of(2000))
     await hub.aclose()
     await hub.aclose()
-    with pytest.raises(errors.ClosedError, match="make a new one"):
+    with pytest.raises(errors.ClosedError, match="create a new one"):
         await hub.ideogram.replace_background(photo_of(2000))
     with pytest.raises(errors.ClosedError):
         await hub.with_options().download(f"{server.base_url}/results/a-0.png", "/tmp/never.png")

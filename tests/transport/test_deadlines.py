@@ -31,14 +31,14 @@ SHORT = Timeout(connect=0.4, write=0.4, read=0.4, reply=0.4, attempt=5)
 @pytest.mark.parametrize(
     ("fault", "size", "phase", "words"),
     [
-        (f.AcceptAndHang(), 50_000, "read", "no answer began"),
+        (f.AcceptAndHang(), 50_000, "read", "no response arrived"),
         (f.StopReading(0), 9_900_000, "write", "the upload made no progress"),
-        (f.NoAnswer(), 50_000, "read", "no answer began"),
-        (f.Drip("head", size=1, interval=0.05), 50_000, "read", "no answer began"),
-        (f.Drip("body", size=1, interval=0.05), 50_000, "reply", "the answer was not complete"),
-        (f.Flood1xx(), 50_000, "read", "no answer began"),
-        (f.Flood1xx(interval=0), 50_000, "read", "no answer began"),
-        (b.Stall(), 50_000, "reply", "the answer was not complete"),
+        (f.NoAnswer(), 50_000, "read", "no response arrived"),
+        (f.Drip("head", size=1, interval=0.05), 50_000, "read", "no response arrived"),
+        (f.Drip("body", size=1, interval=0.05), 50_000, "reply", "the response was not complete"),
+        (f.Flood1xx(), 50_000, "read", "no response arrived"),
+        (f.Flood1xx(interval=0), 50_000, "read", "no response arrived"),
+        (b.Stall(), 50_000, "reply", "the response was not complete"),
     ],
     ids=repr,
 )

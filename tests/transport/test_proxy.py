@@ -143,7 +143,7 @@ async def test_tunnel_refused(
     async with MisbehavingServer(ssl_context=server_context(authority, "127.0.0.1")) as server:
         url = proxy.url.replace("//", "//me:hidden-password@")
         hub = make_hub(server, proxy=url, ssl_context=client_context(authority))
-        with pytest.raises(errors.ProxyError, match=f"the proxy answered {status}") as caught:
+        with pytest.raises(errors.ProxyError, match=f"the proxy responded with {status}") as caught:
             await hub.ideogram.replace_background(photo_of(2000))
         assert len(caught.value.attempts) == len(proxy.heads) == attempts
         assert caught.value.billed is Billed.NO

@@ -108,7 +108,7 @@ def test_that_risk_covers_nothing_else() -> None:
         ({"max_attempts": True}, "max_attempts is True"),
         ({"max_attempts": 2.0}, "max_attempts is 2.0"),
         ({"max_attempts": None}, "max_attempts is None"),
-        ({"base_delay": -1}, "base_delay is -1; a number of seconds from 0"),
+        ({"base_delay": -1}, "base_delay is -1; a number of seconds, 0 or more"),
         ({"base_delay": float("nan")}, "base_delay is nan"),
         ({"max_delay": float("inf")}, "max_delay is inf"),
         ({"max_delay": "5"}, "max_delay is '5'"),

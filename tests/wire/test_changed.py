@@ -231,7 +231,7 @@ async def test_a_source_of_a_changed_file_is_not_sent(
     source = await ImageSource.of(path)
     await hub.ideogram.replace_background(source)
     os.utime(path, ns=(0, 0))
-    with pytest.raises(ImageChangedError, match="changed after it had been checked"):
+    with pytest.raises(ImageChangedError, match="changed after it was checked"):
         await hub.ideogram.replace_background(source)
     await hub.ideogram.replace_background(await ImageSource.of(path))
     assert [request.whole for request in server.requests if request.body] == [True, True]
