@@ -167,7 +167,7 @@ def side_by_side(out: Path) -> str:
     for name, prompt in PHOTOS.items():
         (after,) = (out / "after").glob(f"{Path(name).stem}*")
         pictures = "".join(
-            f'<img src="{html.escape(f"{folder}/{file}")}">'
+            f'<img src="{html.escape(f"{folder}/{file}")}" alt="{folder}">'
             for folder, file in (("before", name), ("after", after.name))
         )
         rows += f"<figure>{pictures}<figcaption>{html.escape(prompt)}</figcaption></figure>\n"

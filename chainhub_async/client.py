@@ -14,7 +14,7 @@ import anyio
 
 from chainhub_async.config import ClientConfig, Limits, Timeout, timeout_or
 from chainhub_async.download import Downloader
-from chainhub_async.errors import ConfigurationError
+from chainhub_async.errors import ConfigurationError, already_paid
 from chainhub_async.models import GeneratedImage, ReplaceBackgroundResult, Task
 from chainhub_async.resources.ideogram import AsyncIdeogram
 from chainhub_async.resources.raw import raw_request
@@ -219,9 +219,10 @@ class AsyncChainHub:
             TaskTimeoutError: the timeout expired first; wait again for the error's `task`.
             ChainHubError: the gateway rejected a poll.
         """
-        return await wait_for(
-            partial(self.request, "GET"), task, path=path, interval=interval, timeout=timeout
-        )
+        with already_paid():
+            return await wait_for(
+                partial(self.request, "GET"), task, path=path, interval=interval, timeout=timeout
+            )
 
     async def save(
         self,
@@ -248,12 +249,13 @@ class AsyncChainHub:
             The paths of the files, in the order of the images.
 
         Raises:
-            InvalidRequestError: the result has no images yet.
+            TaskError: the result has no images yet; wait for its task.
             DownloadError: an image could not be saved; the paths of those saved are in `saved`.
         """
-        return await save_all(
-            self._downloader, result, directory, name=name, allow_private=allow_private
-        )
+        with already_paid():
+            return await save_all(
+                self._downloader, result, directory, name=name, allow_private=allow_private
+            )
 
     async def download(
         self,
@@ -274,10 +276,11 @@ class AsyncChainHub:
             The path.
 
         Raises:
-            InvalidRequestError: the image was withheld, or the path is a directory.
+            InvalidRequestError: the image was withheld.
             DownloadError: it could not be downloaded, or is not a complete image.
         """
-        return await save_as(self._downloader, image_or_url, path, allow_private=allow_private)
+        with already_paid():
+            return await save_as(self._downloader, image_or_url, path, allow_private=allow_private)
 
 
 def _transport(

@@ -41,6 +41,8 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -297,3 +299,14 @@ class ResultExpiredError(DownloadError):
 
 class UnsafeAddressError(DownloadError):
     """The result's URL leads to a private address; see `allow_private`."""
+
+
+@contextmanager
+def already_paid() -> Generator[None, None, None]:
+    """Surrounds what is done with a result that is paid for: no error from it says otherwise."""
+    try:
+        yield
+    except ChainHubError as error:
+        if error.billed is Billed.NO:
+            error.billed = Billed.YES
+        raise

@@ -10,7 +10,7 @@ import anyio.to_thread
 
 from chainhub_async import files
 from chainhub_async.download import Downloader, Job
-from chainhub_async.errors import DownloadError, InvalidRequestError, printable
+from chainhub_async.errors import DownloadError, InvalidRequestError, TaskError, printable
 from chainhub_async.models import GeneratedImage, ReplaceBackgroundResult
 
 
@@ -28,9 +28,10 @@ async def save_all(
             f"result is a {type(result).__name__}; a ReplaceBackgroundResult is expected."
         )
     if not result.images and result.task is not None:
-        raise InvalidRequestError(
+        raise TaskError(
             f"There is nothing to save yet: task {printable(result.task.task_id, 100)} is "
-            f"{printable(result.task.task_status, 50)!r}. Wait for it with hub.wait(...)."
+            f"{printable(result.task.task_status, 50)!r}. Wait for it with hub.wait(...).",
+            task=result.task,
         )
     if name is not None and not isinstance(name, str):
         raise InvalidRequestError(f"name is a {type(name).__name__}; text is expected.")
@@ -94,11 +95,10 @@ def _folder(directory: str | os.PathLike[str]) -> Path:
     try:
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise _unusable(directory, "it is a file, not a directory") from None
     except (OSError, TypeError, ValueError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
-        raise InvalidRequestError(
-            f"The directory {printable(repr(directory), 300)} cannot be used: {reason}."
-        ) from None
+        raise _unusable(directory, getattr(problem, "strerror", None) or problem) from None
     return folder
 
 
@@ -106,14 +106,16 @@ def _target(path: str | os.PathLike[str]) -> Path:
     try:
         target = Path(path)
         if target.is_dir():
-            raise InvalidRequestError(
-                f"{str(target)!r} is a directory; name a file, or use hub.save(...)."
-            )
-        if target.parent.is_dir() and "\0" not in target.name:
-            return target
-        reason: object = f"the directory {str(target.parent)!r} does not exist"
+            raise _unusable(path, "it is a directory; name a file, or use hub.save(...)")
         if "\0" in str(target):
-            reason = "it contains a null character"
+            raise _unusable(path, "it contains a null character")
+        if not target.parent.is_dir():
+            raise _unusable(path, f"the directory {str(target.parent)!r} does not exist")
     except (OSError, TypeError) as problem:
-        reason = getattr(problem, "strerror", None) or problem
-    raise InvalidRequestError(f"{printable(repr(path), 300)} cannot be written: {reason}.")
+        raise _unusable(path, getattr(problem, "strerror", None) or problem) from None
+    return target
+
+
+def _unusable(place: object, reason: object) -> DownloadError:
+    shown = printable(repr(place), 300)
+    return DownloadError(f"The result cannot be saved to {shown}: {reason}.")

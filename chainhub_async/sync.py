@@ -300,7 +300,7 @@ class ChainHub:
             The paths of the files, in the order of the images.
 
         Raises:
-            InvalidRequestError: the result has no images yet.
+            TaskError: the result has no images yet; wait for its task.
             DownloadError: an image could not be saved; the paths of those saved are in `saved`.
         """
         return self._portal.run(
@@ -326,7 +326,7 @@ class ChainHub:
             The path.
 
         Raises:
-            InvalidRequestError: the image was withheld, or the path is a directory.
+            InvalidRequestError: the image was withheld.
             DownloadError: it could not be downloaded, or is not a complete image.
         """
         return self._portal.run(

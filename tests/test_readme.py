@@ -120,7 +120,7 @@ def test_the_other_commands_are_those_of_the_project() -> None:
     assert OTHERS == [
         "python3 -m pip install nox && python3 -m nox -s demo",
         "python3 -m pip install nox && python3 -m nox",
-        'pip install ".[cli]"',
+        'pip install ".[cli,emulator]"',
         "export CHAINHUB_API_KEY=...",
     ]
     assert "def demo(" in sessions

@@ -48,11 +48,14 @@ class Desk:
             self._stderr.line(wording.interrupted(self._outcomes))
         elif len(self._outcomes) > 1 and not quiet:
             self._stderr.line(wording.summary(self._outcomes))
+        if self._stdout.problem is not None:
+            self._stderr.line(f"Standard output is incomplete: {self._stdout.problem}.")
 
     @property
     def exit_code(self) -> int:
         """The exit code for all outcomes together."""
-        return exits.of_many({outcome.exit_code for outcome in self._outcomes})
+        lost = {exits.FAILED} if self._stdout.problem is not None else set[int]()
+        return exits.of_many({outcome.exit_code for outcome in self._outcomes} | lost)
 
     def _sentences(self, outcome: Outcome) -> list[str]:
         # The summary covers what an interruption cancelled, unless there is something to keep.

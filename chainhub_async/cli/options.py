@@ -47,6 +47,17 @@ def _member(text: str) -> ColorMember:
         ) from None
 
 
+def prompt(_: click.Context, __: click.Parameter, text: str) -> str:
+    """Returns the prompt, unless it is blank: an unset variable would be paid for.
+
+    Raises:
+        click.BadParameter: it is blank.
+    """
+    if not text.strip():
+        raise click.BadParameter("it is empty; say what the new background shows.")
+    return text
+
+
 def extra(_: click.Context, __: click.Parameter, pairs: Sequence[str]) -> dict[str, Any] | None:
     """Parses repeated `NAME=VALUE`; a repeated name is sent as a repeated field.
 

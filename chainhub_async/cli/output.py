@@ -13,14 +13,18 @@ import click
 class Lines:
     """One of the standard streams, flushed after every line.
 
-    Output problems must not lose paid results: once the reader is gone, lines are dropped and the
-    work continues.
+    Output problems must not lose paid results: once a line cannot be written, the rest are dropped
+    and the work continues.
 
     Args:
         stream: the stream; None, as if closed before the process began, drops all lines.
+
+    Attributes:
+        problem: why lines were lost, unless the reader simply left.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
+        self.problem: str | None = None
         self._stream = stream
 
     def line(self, text: str | bytes) -> None:
@@ -30,7 +34,9 @@ class Lines:
         try:
             click.echo(self._encodable(text, self._stream), file=self._stream)
             self._stream.flush()
-        except OSError:
+        except OSError as problem:
+            if not isinstance(problem, BrokenPipeError):
+                self.problem = problem.strerror or str(problem)
             _silence(self._stream)
             self._stream = None
 

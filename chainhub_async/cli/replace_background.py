@@ -16,7 +16,9 @@ from chainhub_async.models import MagicPrompt, RenderingSpeed, StylePreset
 
 @click.command("replace-background", epilog=exits.EPILOG)
 @click.argument("photos", metavar="PHOTO...", nargs=-1, required=True)
-@click.option("--prompt", required=True, help="What the new background shows.")
+@click.option(
+    "--prompt", required=True, callback=options.prompt, help="What the new background shows."
+)
 @click.option(
     "--magic-prompt",
     metavar="TEXT",
@@ -121,7 +123,8 @@ def command(context: click.Context, /, photos: tuple[str, ...], output: Path, **
 
     Each accepted call costs money, whether or not its result is downloaded. Results are saved
     under the photo's name; existing files are never overwritten. The paths of saved files are
-    printed on standard output, one per line; progress and errors on standard error.
+    printed on standard output, one per line, in the order in which they are finished (--json tells
+    which photo each belongs to); progress and errors on standard error.
 
     A photo that fails does not stop the others, unless the account itself is rejected. Ctrl-C
     stops and reports what may have been billed; a second Ctrl-C exits at once.

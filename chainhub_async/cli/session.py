@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from importlib.util import find_spec
 
 import attrs
 
@@ -83,6 +84,11 @@ class Session:
                 f"Emulator at {emulator.base_url}: results are made on this machine, not by the "
                 "gateway; nothing is billed."
             )
+            if find_spec("PIL") is None:
+                output.stderr().line(
+                    'They are plain colours; pip install "chainhub-async[emulator]" makes them '
+                    "composites of the photo."
+                )
             path = self.order.task_path or emulator.task_path
             async with build(emulator.api_key, base_url=emulator.base_url, proxy="") as hub:
                 yield hub, attrs.evolve(self.order, task_path=path)

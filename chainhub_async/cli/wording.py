@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chainhub_async.cli.outcome import Outcome, State
-from chainhub_async.errors import Billed, ChainHubError, printable
+from chainhub_async.errors import (
+    AuthenticationError,
+    Billed,
+    ChainHubError,
+    ConnectError,
+    NotFoundError,
+    printable,
+)
 from chainhub_async.models import GeneratedImage, Task
 
 # Names listed in a sentence; the others are counted.
 _MOST_NAMES = 5
 _LONGEST_URL = 4000
+_DIAGNOSED = (ConnectError, AuthenticationError, NotFoundError)
 
 
 def sentences(outcome: Outcome) -> list[str]:
@@ -40,12 +48,16 @@ def _happened(outcome: Outcome) -> str:
 
 
 def _failure(error: ChainHubError) -> str:
-    identity = f" (request ID {printable(error.request_id, 200)})" if error.request_id else ""
+    known = error.request_id is None or error.request_id in error.message
+    identity = "" if known else f" (request ID {printable(error.request_id, 200)})"
     body: bytes = getattr(error, "body", b"") if error.billed is not Billed.NO else b""
+    if error.billed is Billed.MAYBE and body.lstrip().startswith(b"<"):
+        body = b""  # a page of a proxy says no more than its title
     kept = (
         f" The response began: {printable(body.decode('utf-8', 'replace'), 1000)}" if body else ""
     )
-    return f"{error.message}{identity}{kept}"
+    hint = " `chainhub doctor` may tell more." if isinstance(error, _DIAGNOSED) else ""
+    return f"{error.message}{identity}{kept}{hint}"
 
 
 def _billed(outcome: Outcome) -> str:

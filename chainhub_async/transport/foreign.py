@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable
 
@@ -53,6 +54,10 @@ class Problem:
         if isinstance(foreign, aiohttp.ClientConnectorSSLError):
             cut = isinstance(foreign.os_error, _SSL_BROKEN_OFF)
             return cls("connect" if cut else "certificate", text)
+        if isinstance(foreign, aiohttp.ClientConnectorError):
+            number = foreign.os_error.errno
+            reason = os.strerror(number) if number and number > 0 else foreign.os_error
+            return cls("connect", printable(f"{foreign.host}:{foreign.port}: {reason}", 300))
         # aiohttp reports a response that is not HTTP as status 400, which no server sent.
         if isinstance(foreign, aiohttp.ClientResponseError):
             return cls("malformed", printable(hide(foreign.message), 300))

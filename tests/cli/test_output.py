@@ -44,9 +44,24 @@ def test_both_streams_gone(emulator: Emulator, photos: Photos, place: Path) -> N
     assert len(names(place / "out")) == 2
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["paths", "json"])
+def test_a_full_disk_is_told(
+    emulator: Emulator, photos: Photos, place: Path, options: list[str]
+) -> None:
+    """The photos are saved, and that the list of them was lost is said and shows in the code."""
+    arguments = command("replace-background", "--prompt", "x", "-o", "out", *photos(2), *options)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert b"Standard output is incomplete: No space left on device." in done.stderr
+    assert done.returncode == 1
+    assert len(names(place / "out")) == 2
+
+
 def test_a_stream_closed_from_the_start() -> None:
-    """What has no stream is dropped."""
-    Lines(None).line("dropped")
+    """What has no stream is dropped, without a problem to tell."""
+    lines = Lines(None)
+    lines.line("dropped")
+    assert lines.problem is None
     assert not is_terminal(None)
 
 

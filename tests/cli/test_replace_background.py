@@ -12,7 +12,7 @@ import pytest
 from chainhub_async.testing import Emulator, MisbehavingServer
 from chainhub_async.testing.bad_answers import Answer, TooManyRequests
 
-from .conftest import names, objects, png, replace
+from .conftest import call, names, objects, png, replace
 
 Photos = Callable[[int], list[str]]
 
@@ -245,3 +245,12 @@ def test_an_odd_directory_is_printed_byte_by_byte(emulator: Emulator, photos: Ph
     assert done.stdout_bytes == b"\xff/p0.png\n"
     told = objects(replace(*photos(1), "-o", os.fsdecode(b"\xff"), "--json").stdout)
     assert os.fsencode(told[0]["saved"][0]) == b"\xff/p0 (2).png"
+
+
+@pytest.mark.parametrize("prompt", ["", "  ", "\n"])
+def test_a_blank_prompt_is_refused(emulator: Emulator, photos: Photos, prompt: str) -> None:
+    """A variable that was not set is not paid for."""
+    done = call("replace-background", "--prompt", prompt, *photos(1))
+    assert done.exit_code == 2
+    assert "say what the new background shows" in done.stderr
+    assert not emulator.connections

@@ -186,8 +186,9 @@ async def test_nothing_to_save(
     """A task that is not finished has no images; its hostile id drives no terminal."""
     task = Task(task_id="../\x1b[2J", task_status="submitted")
     result = result_of(server, 0, task=task)
-    with pytest.raises(errors.InvalidRequestError, match="Wait for it") as caught:
+    with pytest.raises(errors.TaskError, match="Wait for it") as caught:
         await hub.save(result, tmp_path / "out")
+    assert (caught.value.task, caught.value.billed) == (task, errors.Billed.YES)
     assert str(caught.value).isprintable()
     assert not (tmp_path / "out").exists()
 
@@ -200,11 +201,12 @@ async def test_unusable_target(
     (tmp_path / "is").mkdir()
     (tmp_path / "is" / "a").write_text("")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(errors.InvalidRequestError):
+    with pytest.raises(errors.DownloadError, match="cannot be saved to"):
         await hub.download(server.base_url + PATH, tmp_path / target)
-    if target.startswith("is"):
-        with pytest.raises(errors.InvalidRequestError):
-            await hub.save(result_of(server), tmp_path / "is" / "a" / "b")
+    for place in (tmp_path / "is" / "a", tmp_path / "is" / "a" / "b"):
+        with pytest.raises(errors.DownloadError, match="directory") as caught:
+            await hub.save(result_of(server), place)
+        assert caught.value.billed is errors.Billed.YES
     assert not server.received
 
 
@@ -384,12 +386,13 @@ async def test_no_place_to_save(server: MisbehavingServer, make_hub: MakeHub, pl
     hub = make_hub(server)
     image = GeneratedImage(url=f"{server.base_url}/results/{'0' * 64}/0.png")
     result = ReplaceBackgroundResult(images=(image,), received_at=datetime.now(timezone.utc))
-    with pytest.raises(errors.InvalidRequestError, match="cannot be used"):
+    with pytest.raises(errors.DownloadError, match="cannot be saved to"):
         await hub.save(result, place)
-    with pytest.raises(errors.InvalidRequestError, match="cannot be written"):
+    with pytest.raises(errors.DownloadError, match="cannot be saved to"):
         await hub.download(image, place)
-    with pytest.raises(errors.InvalidRequestError, match="name is a int"):
+    with pytest.raises(errors.InvalidRequestError, match="name is a int") as caught:
         await hub.save(result, "out", name=cast("Any", 5))
+    assert caught.value.billed is errors.Billed.YES
     with pytest.raises(errors.InvalidRequestError, match="result is a NoneType"):
         await hub.save(cast("Any", None), "out")
     assert not server.received

@@ -260,3 +260,14 @@ async def test_counts(
     received = {request.body_received for request in server.received}
     assert len(received) == 1
     assert size < received.pop() < size + 1000
+
+
+async def test_refused_in_plain_words(make_hub: MakeHub) -> None:
+    """A refused connection is named by host, port and reason."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    hub = make_hub(f"http://127.0.0.1:{port}")
+    with pytest.raises(errors.ConnectError) as caught:
+        await hub.ideogram.replace_background(photo_of(2000))
+    assert f"127.0.0.1:{port}: Connection refused" in str(caught.value)
