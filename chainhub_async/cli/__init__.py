@@ -38,7 +38,7 @@ def main() -> None:
         )
         raise SystemExit(_NOT_SET_UP)
     try:
-        from chainhub_async.cli.app import run  # noqa: PLC0415 - imports click, see above
+        from chainhub_async.cli.app import run
 
         code = run()
     except KeyboardInterrupt:

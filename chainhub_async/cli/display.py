@@ -81,6 +81,6 @@ def display_for(photos: int, *, quiet: bool) -> Display:
     # A terminal that cannot move its cursor gets lines, as a file does.
     if not output.is_terminal(sys.stderr) or os.environ.get("TERM") in {"dumb", "unknown"}:
         return PlainDisplay()
-    from chainhub_async.cli.bars import BarDisplay  # noqa: PLC0415 - loads rich
+    from chainhub_async.cli.bars import BarDisplay
 
     return BarDisplay(photos)

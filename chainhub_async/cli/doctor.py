@@ -26,9 +26,9 @@ def command(context: click.Context, /, base_url: str | None, *, as_json: bool) -
     Requests the list of models, which is free. Exits with 0 if the gateway accepted the key, and
     with 1 if a check failed or could not be made.
     """
-    import anyio  # noqa: PLC0415 - with the client it takes longer to load than --help may last
+    import anyio
 
-    from chainhub_async.cli.examination import examine  # noqa: PLC0415
+    from chainhub_async.cli.examination import examine
 
     findings = anyio.run(examine, base_url)
     _show(findings, as_json=as_json)
@@ -36,9 +36,9 @@ def command(context: click.Context, /, base_url: str | None, *, as_json: bool) -
 
 
 def _show(findings: Findings, *, as_json: bool) -> None:
-    import json  # noqa: PLC0415 - only here
+    import json
 
-    from chainhub_async.cli import output  # noqa: PLC0415 - see above
+    from chainhub_async.cli import output
 
     stdout = output.stdout()
     if as_json:

@@ -54,17 +54,17 @@ def command(**given: Any) -> None:
     It validates requests strictly and costs nothing. It prints the environment variables that
     point a client at it. Exits with 1 if it cannot listen.
     """
-    import anyio  # noqa: PLC0415 - with the server it takes longer to load than --help may last
+    import anyio
 
     options = {name: value for name, value in given.items() if value is not None}
     anyio.run(_serve, options)
 
 
 async def _serve(options: dict[str, Any]) -> None:
-    import anyio  # noqa: PLC0415 - see above
+    import anyio
 
-    from chainhub_async.cli.interrupts import interruptible  # noqa: PLC0415
-    from chainhub_async.testing import Emulator  # noqa: PLC0415
+    from chainhub_async.cli.interrupts import interruptible
+    from chainhub_async.testing import Emulator
 
     emulator = Emulator(**options)
     with interruptible(lambda: None):
@@ -83,7 +83,7 @@ async def _serve(options: dict[str, Any]) -> None:
 
 
 def _announce(emulator: Emulator) -> None:
-    from chainhub_async.cli import output  # noqa: PLC0415 - see above
+    from chainhub_async.cli import output
 
     task = f" --task-path '{emulator.task_path}'" if emulator.reply == "task" else ""
     stdout = output.stdout()

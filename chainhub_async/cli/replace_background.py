@@ -168,13 +168,13 @@ def _work(
     quiet: bool,
     **options: Any,
 ) -> int:
-    import anyio  # noqa: PLC0415 - with the client it takes longer to load than --help may last
+    import anyio
 
-    from chainhub_async.cli.photos import photos_of  # noqa: PLC0415
-    from chainhub_async.cli.run import Order  # noqa: PLC0415
-    from chainhub_async.cli.session import Session  # noqa: PLC0415
-    from chainhub_async.config import Timeout  # noqa: PLC0415
-    from chainhub_async.errors import ConfigurationError  # noqa: PLC0415
+    from chainhub_async.cli.photos import photos_of
+    from chainhub_async.cli.run import Order
+    from chainhub_async.cli.session import Session
+    from chainhub_async.config import Timeout
+    from chainhub_async.errors import ConfigurationError
 
     try:
         timeout = Timeout(total=seconds)

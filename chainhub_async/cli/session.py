@@ -77,7 +77,7 @@ class Session:
             async with build(base_url=self.base_url) as hub:
                 yield hub, self.order
             return
-        from chainhub_async.testing import Emulator  # noqa: PLC0415 - aiohttp's server part
+        from chainhub_async.testing import Emulator
 
         async with Emulator() as emulator:
             output.stderr().line(

@@ -28,7 +28,7 @@ def chainhub_emulator() -> Generator[Emulator, None, None]:
     It works in blocking and async tests. Its options are attributes:
     `chainhub_emulator.reply = "task"`.
     """
-    from chainhub_async.testing import Emulator  # noqa: PLC0415 - see the module's docstring
+    from chainhub_async.testing import Emulator
 
     with Emulator.in_thread() as emulator:
         yield emulator
@@ -37,7 +37,7 @@ def chainhub_emulator() -> Generator[Emulator, None, None]:
 @pytest.fixture
 def chainhub(chainhub_emulator: Emulator) -> Generator[ChainHub, None, None]:
     """A blocking client of `chainhub_emulator`, closed after the test."""
-    from chainhub_async import ChainHub  # noqa: PLC0415 - see the module's docstring
+    from chainhub_async import ChainHub
 
     key, url = chainhub_emulator.api_key, chainhub_emulator.base_url
     with ChainHub(api_key=key, base_url=url) as hub:
@@ -57,7 +57,7 @@ def async_chainhub(chainhub_emulator: Emulator) -> AsyncChainHub:
     In a test that is not a coroutine function - a blocking one that starts its own loop, or one
     wrapped by hypothesis - close the client inside the loop: `async with async_chainhub: ...`.
     """
-    from chainhub_async import AsyncChainHub  # noqa: PLC0415 - see the module's docstring
+    from chainhub_async import AsyncChainHub
 
     return AsyncChainHub(api_key=chainhub_emulator.api_key, base_url=chainhub_emulator.base_url)
 

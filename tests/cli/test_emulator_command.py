@@ -73,7 +73,7 @@ def test_it_ends_in_this_process_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What it announces is what it listens on, until the signal."""
-    from chainhub_async.cli import emulator  # noqa: PLC0415 - patched below
+    from chainhub_async.cli import emulator
 
     original = emulator._announce
 

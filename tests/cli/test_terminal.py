@@ -30,7 +30,7 @@ class Terminal:
     """The command with standard error, and if wanted standard output, on a terminal."""
 
     def __init__(self, *arguments: str, stdout: int | None = subprocess.PIPE, **env: str) -> None:
-        import pty  # noqa: PLC0415 - POSIX only
+        import pty
 
         self.ours, theirs = pty.openpty()
         self.process = subprocess.Popen(
@@ -152,7 +152,7 @@ def test_interrupted(emulator: Emulator, photos: Photos) -> None:
 @posix
 def test_standard_input_on_a_terminal() -> None:
     """A photo cannot be typed."""
-    import pty  # noqa: PLC0415 - POSIX only
+    import pty
 
     ours, theirs = pty.openpty()
     done = subprocess.run(

@@ -38,7 +38,7 @@ Kind = Callable[..., Any]
 
 async def eventually(condition: Callable[[], object]) -> None:
     with anyio.fail_after(10):
-        while not condition():  # noqa: ASYNC110 - what other threads do sends no event
+        while not condition():
             await anyio.sleep(0.01)
 
 

@@ -68,7 +68,7 @@ async def test_stops_while_a_reply_is_pending() -> None:
 
         tasks.start_soon(ask)
         with anyio.fail_after(5):
-            while not emulator.billed:  # noqa: ASYNC110 - what is waited for happens in the server
+            while not emulator.billed:
                 await anyio.sleep(0.01)
     assert time.monotonic() - started < 5
 

@@ -222,7 +222,7 @@ async def test_exit_ends_all(client: Client) -> None:
         for _ in range(3):
             await client.post(server)
         await client.connect(server.base_url)
-        while server.connections < 4:  # noqa: ASYNC110 - nothing to wait on
+        while server.connections < 4:
             await asyncio.sleep(0.01)
         started = time.monotonic()
     assert time.monotonic() - started < 1

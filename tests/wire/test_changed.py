@@ -54,7 +54,7 @@ class _Stalled:
         """Returns when some of the body has left and no more of it leaves."""
         with anyio.fail_after(10):
             # Nothing tells that nothing happens.
-            while not self.sent or anyio.current_time() - self.moved < 0.15:  # noqa: ASYNC110
+            while not self.sent or anyio.current_time() - self.moved < 0.15:
                 await anyio.sleep(0.01)
         assert 0 < self.sent < len(LARGE)
 
@@ -112,7 +112,7 @@ async def _during(stalled: _Stalled, image: Any, act: Callable[[], Any], **optio
 
 async def _until_closed(server: Server) -> None:
     with anyio.fail_after(5):
-        while server.closed < server.connections:  # noqa: ASYNC110 - it ends within a step or two
+        while server.closed < server.connections:
             await anyio.sleep(0.01)
 
 

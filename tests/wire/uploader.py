@@ -17,7 +17,7 @@ def peak() -> int:
         status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(status.split("VmHWM:")[1].split()[0])
     except FileNotFoundError:
-        import resource  # noqa: PLC0415 - not everywhere
+        import resource
 
         divisor = 1024 if sys.platform == "darwin" else 1
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // divisor
