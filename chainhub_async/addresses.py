@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-import socket
+import re
 from urllib.parse import urljoin, urlsplit
 
 import anyio
+import yarl
 
 from chainhub_async.errors import DownloadError, UnsafeAddressError, printable
 from chainhub_async.networks import Network, is_local, network_of
 
 ANY_HOME = frozenset(Network) - {Network.FORBIDDEN}
 """Every network that may host a result."""
+
+# A proxy might decode a percent sign, and whatever else does not belong in a host, in its own way.
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
+# RFC 3986 §3.2.2 knows one form; resolvers also take 2130706433, 0x7f.1 and 0177.0.0.1 for
+# 127.0.0.1. No top-level domain is a number.
+_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)")
 
 
 def check(url: str) -> None:
@@ -65,27 +72,52 @@ def redirected(url: str, location: str | None, origin: str) -> str:
     return target
 
 
-def check_literal(url: str, allowed: frozenset[Network]) -> None:
-    """Refuses a URL whose host is an IP address, in any form, outside the allowed networks.
+def as_sent(url: str) -> yarl.URL:
+    """Returns a URL as it is sent: unchanged where possible, its host without Unicode.
+
+    Raises:
+        ValueError: it cannot be sent.
+        DownloadError: its host is neither a name nor an IP address.
+    """
+    # A signature may cover the exact text of the URL.
+    sent = yarl.URL(url, encoded=True) if _is_encoded(url) else yarl.URL(url)
+    if not _HOST.fullmatch(sent.raw_host or ""):
+        raise DownloadError(
+            f"The host in the result's URL, {printable(sent.raw_host or '', 200)!r}, is neither a "
+            "name nor an IP address.",
+            url=url,
+        )
+    return sent
+
+
+def _is_encoded(url: str) -> bool:
+    return url.isascii() and url.isprintable() and not set(url) & set(' "<>\\^`{|}#')
+
+
+def check_literal(sent: yarl.URL, allowed: frozenset[Network]) -> None:
+    """Refuses a URL whose host is an IP address outside the allowed networks.
+
+    An IP address in any but the usual form is always refused.
+
+    Args:
+        sent: the URL that is sent: full-width digits in the original are digits in it.
+        allowed: the networks.
 
     Raises:
         UnsafeAddressError: it is outside them.
     """
-    host = urlsplit(url).hostname or ""
+    host = (sent.raw_host or "").rstrip(".")
+    if _network_of_host(host) not in allowed:
+        raise unsafe(str(sent))
+
+
+def _network_of_host(host: str) -> Network:
+    if is_local(host):
+        return Network.LOOPBACK
     try:
-        network = network_of(host)
+        return network_of(host)
     except ValueError:
-        network = Network.LOOPBACK if is_local(host) else _network_of_number(host)
-    if network not in allowed:
-        raise unsafe(url)
-
-
-def _network_of_number(host: str) -> Network:
-    # Resolvers take 2130706433, 0x7f.1 and 0177.0.0.1 for 127.0.0.1.
-    try:
-        return network_of(socket.inet_ntoa(socket.inet_aton(host)))
-    except (OSError, ValueError):
-        return Network.PUBLIC
+        return Network.FORBIDDEN if ":" in host or _NUMBER.fullmatch(host) else Network.PUBLIC
 
 
 async def networks_of(host: str) -> frozenset[Network]:

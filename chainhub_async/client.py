@@ -131,25 +131,28 @@ class AsyncChainHub:
             ConfigurationError: a setting cannot be changed, or its new value is invalid.
         """
         given = cast("dict[str, Any]", changes)
+        try:
+            return self._with(given)
+        finally:
+            given.clear()  # a key in it would be shown with the locals of a traceback
+
+    def _with(self, given: dict[str, Any]) -> Self:
         changeable = ClientOptions.__annotations__
         if unknown := sorted(set(given) - set(changeable)):
             raise ConfigurationError(
                 f"with_options cannot change {', '.join(unknown)}; it can change "
-                f"{', '.join(changeable)}. For anything else create another client."
+                f"{', '.join(changeable)}. For anything else build another client."
             )
         now = self._transport
         kept = now.config.proxy
+        config = ClientConfig.resolve(
+            api_key=given.get("api_key", now.config.api_key.reveal()),
+            base_url=given.get("base_url", now.config.base_url),
+            timeout=given.get("timeout", now.config.timeout),
+            limits=now.config.limits,
+            proxy=given.get("proxy", None if kept is None else kept.reveal()),
+        )
         retry, on_event = given.get("retry", now.retry), given.get("on_event", now.on_event)
-        try:
-            config = ClientConfig.resolve(
-                api_key=given.get("api_key", now.config.api_key.reveal()),
-                base_url=given.get("base_url", now.config.base_url),
-                timeout=given.get("timeout", now.config.timeout),
-                limits=now.config.limits,
-                proxy=given.get("proxy", None if kept is None else kept.reveal()),
-            )
-        finally:
-            given.clear()
         client = object.__new__(type(self))
         client._bind(_transport(config, retry, now.pool, on_event))
         return client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
@@ -196,24 +197,27 @@ def _base_url(url: str) -> str:
 
 
 def _proxy(url: str) -> str:
-    if not isinstance(url, str):
-        raise ConfigurationError(f"proxy is a {type(url).__name__}; text is expected.")
-    # An empty string means "no proxy, whatever the environment says".
-    if url:
-        _split("proxy", url)
-    return url
+    try:
+        if not isinstance(url, str):
+            raise ConfigurationError(f"proxy is a {type(url).__name__}; text is expected.")
+        # An empty string means "no proxy, whatever the environment says".
+        if url:
+            _split("proxy", url)
+        return url
+    finally:
+        del url  # it may hold a password
 
 
 def _split(name: str, url: str) -> SplitResult:
-    try:
+    with suppress(ValueError):
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
         if usable and url.isprintable() and " " not in url:
             return parts
-    except ValueError:
-        pass
+        del parts
     # A proxy's URL may hold a password, so its value is not repeated.
     shown = f"is {url!r}" if name == "base_url" and "@" not in url else "cannot be used"
+    del url
     raise ConfigurationError(
         f"{name} {shown}; an http:// or https:// URL with a host name is expected."
     )

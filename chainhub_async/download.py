@@ -13,7 +13,6 @@ import aiohttp
 import anyio
 import anyio.to_thread
 import attrs
-import yarl
 
 from chainhub_async import addresses, files, formats, times
 from chainhub_async.errors import ClosedError, DownloadError, ResultExpiredError, printable
@@ -180,17 +179,17 @@ class Downloader:
         self, url: str, deadlines: Deadlines, *, allow_private: bool
     ) -> aiohttp.ClientResponse:
         transport = self._transport
-        proxy = proxy_for(url, transport.config.proxy)
+        sent = addresses.as_sent(url)
+        proxy = proxy_for(str(sent), transport.config.proxy)
         allowed = addresses.ANY_HOME if allow_private else await self._networks()
         if proxy is None:
             session = await transport.pool.downloads(allowed)
         else:
             # Only the proxy's own address is connected to; a literal one is checked here.
-            addresses.check_literal(url, allowed)
+            addresses.check_literal(sent, allowed)
             session = await transport.pool.api()
         return await session.get(
-            # Unchanged: a signature may cover the exact text of the URL.
-            yarl.URL(url, encoded=True) if _is_encoded(url) else url,
+            sent,
             headers={"Accept-Encoding": "identity", "User-Agent": USER_AGENT},
             allow_redirects=False,
             raise_for_status=False,
@@ -240,10 +239,6 @@ class Downloader:
         raise DownloadError(
             f"The result's URL responded with {status}.", url=job.url, status=status
         )
-
-
-def _is_encoded(url: str) -> bool:
-    return url.isascii() and url.isprintable() and not set(url) & set(' "<>\\^`{|}#')
 
 
 def _too_large(url: str) -> DownloadError:

@@ -133,7 +133,10 @@ def _sync_directory(directory: Path) -> None:
     """Makes the new name survive a power cut, where the system can."""
     if os.name == "nt":
         return
-    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        descriptor = os.open(directory, os.O_RDONLY)
+    except PermissionError:
+        return  # one that may be written to but not read
     try:
         os.fsync(descriptor)
     except OSError as problem:

@@ -13,8 +13,12 @@ HEAD_SIZE = 16
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _STEP = 256 * 1024
-# Cameras write a few hundred at most; a file made of markers alone would take seconds to walk.
+# Cameras write a few hundred, and 64 MiB of PNG are 8192 chunks as most encoders cut them; a file
+# made of empty ones alone would take seconds to walk.
 _MOST_SEGMENTS = 50_000
+# ITU T.81 table B.1: C0 to CF but for DHT, JPG and DAC; B.2.2: 8 bytes, and 3 per component.
+_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SHORTEST_SOF = 11
 
 
 def media_type(head: bytes) -> str | None:
@@ -52,14 +56,19 @@ def _webp_is_whole(file: BinaryIO, start: int, size: int) -> bool:
 
 
 def _png_is_whole(file: BinaryIO, start: int, size: int) -> bool:
-    # PNG (RFC 2083 §3.2): length, type, data, CRC; the last chunk is IEND.
-    at = len(_PNG_SIGNATURE)
-    while at + 12 <= size:
+    # PNG (RFC 2083 §3.2, §4.1): chunks of length, type, data and CRC. The first is IHDR, of 13
+    # bytes; the picture is in IDAT; the last is IEND.
+    at, has_picture = len(_PNG_SIGNATURE), False
+    for number in range(_MOST_SEGMENTS):
         file.seek(start + at)
         header = file.read(8)
-        at += 12 + int.from_bytes(header[:4], "big")
+        length = int.from_bytes(header[:4], "big")
+        at += 12 + length
+        if at > size or (number == 0 and header != b"\0\0\0\rIHDR"):
+            return False
         if header[4:] == b"IEND":
-            return at <= size
+            return has_picture
+        has_picture = has_picture or (header[4:] == b"IDAT" and length > 0)
     return False
 
 
@@ -76,8 +85,9 @@ def _jpeg_is_whole(file: BinaryIO, start: int, size: int) -> bool:
 
 def _jpeg_scan_start(file: BinaryIO, start: int, size: int) -> int | None:
     # ITU T.81 B.1.1: segments of marker and length lead to SOS (FFDA). A thumbnail inside one of
-    # them has an end mark of its own, which is why they are stepped over.
-    at = 2
+    # them has an end mark of its own, which is why they are stepped over. One before SOS is SOFn,
+    # the picture's size.
+    at, has_frame = 2, False
     for _ in range(_MOST_SEGMENTS):
         file.seek(start + at)
         header = file.read(min(4, max(size - at, 0)))
@@ -91,7 +101,8 @@ def _jpeg_scan_start(file: BinaryIO, start: int, size: int) -> int | None:
             return None
         at += 2 + length
         if header[1] == 0xDA:
-            return at
+            return at if has_frame else None
+        has_frame = has_frame or (header[1] in _SOF and length >= _SHORTEST_SOF)
     return None
 
 

@@ -42,12 +42,13 @@ class FileStamp:
     inode: int
     size: int
     modified_ns: int
+    changed_ns: int
 
     @classmethod
     def of(cls, file: BinaryIO | int) -> FileStamp:
         """Returns the stamp of an open file. Blocks."""
         info = os.fstat(file if isinstance(file, int) else file.fileno())
-        return cls(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
+        return cls(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
 
 @attrs.frozen(kw_only=True)

@@ -65,8 +65,8 @@ def _unwrapped(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
 
 def is_local(host: str) -> bool:
     """Returns whether a host name or IP address refers to this machine."""
+    name = host.lower().rstrip(".")
     try:
-        return network_of(host) is Network.LOOPBACK
+        return network_of(name) is Network.LOOPBACK
     except ValueError:
-        name = host.lower().rstrip(".")
         return name == "localhost" or name.endswith(".localhost")

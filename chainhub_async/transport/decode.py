@@ -22,6 +22,8 @@ from chainhub_async.transport.messages import Response
 # The documentation does not define the task statuses; these are a sister API's and their usual
 # variants.
 _DONE = {"succeed", "succeeded", "success", "completed", "complete", "done", "finished"}
+# A call makes eight images at most; the rest of a longer list stays in `raw`.
+_MOST_IMAGES = 1000
 _FAILED = {"failed", "fail", "failure", "error", "cancelled", "canceled", "expired", "rejected"}
 
 
@@ -69,18 +71,21 @@ def result(response: Response) -> ReplaceBackgroundResult:
         kind = printable(response.header("content-type") or "no type", 60)
         raise _unusable(response, f"is not JSON ({kind}, {len(response.body):,} bytes)") from None
     error = ErrorBody.of(raw)
-    if error.failed:
-        raise envelope_error(response, error)
     envelope = raw if isinstance(raw, dict) else {"data": raw}
     data, created = envelope.get("data"), envelope.get("created")
     if isinstance(data, dict) and isinstance(data.get("data"), list):
         # Some gateways wrap the image list once more.
         data, created = data["data"], data.get("created", created)
     task = _task(data) if isinstance(data, dict) else None
+    images = _images(data, response.received_at)
+    if error.failed:
+        # A code that refuses proves nothing beside images or a task.
+        proven = error.refuses and not images and task is None
+        raise _envelope_error(response, error, Billed.NO if proven else Billed.MAYBE)
     return _checked(
         response,
         ReplaceBackgroundResult(
-            images=_images(data, response.received_at),
+            images=images,
             task=task,
             code=_code(envelope.get("code")),
             message=_text(envelope.get("message")),
@@ -116,7 +121,7 @@ def _images(data: Any, received: datetime) -> tuple[GeneratedImage, ...]:
     if isinstance(data, dict):
         inner = data.get("task_result")
         data = inner.get("images") if isinstance(inner, dict) else None
-    items = data if isinstance(data, list) else []
+    items = data[:_MOST_IMAGES] if isinstance(data, list) else []
     return tuple(
         _image(item if isinstance(item, dict) else {"url": item}, received)
         for item in items
@@ -172,15 +177,14 @@ def _unusable(
     )
 
 
-def envelope_error(response: Response, error: ErrorBody) -> errors.APIError:
-    """Returns the exception for a 2xx response whose body reports that the call failed."""
+def _envelope_error(response: Response, error: ErrorBody, billed: Billed) -> errors.APIError:
     kind = errors.InsufficientBalanceError if error.no_balance else errors.EnvelopeError
     return kind(
         f"The gateway responded with {response.status} and error code {printable(error.code, 80)}: "
         f"{error.sentence}",
         body=response.body,
         code=error.code,
-        billed=Billed.NO if error.refuses else Billed.MAYBE,
+        billed=billed,
         **_facts(response, error.request_id),
     )
 

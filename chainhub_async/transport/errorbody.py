@@ -36,6 +36,8 @@ _PERMANENT = {"model_not_found"}
 _WORDS = ("message", "msg", "error_msg", "detail", "title", "error", "description")
 _REQUEST_ID = re.compile(r"\(request id: ?([\w.:-]{1,100})\)", re.IGNORECASE)
 _TEXT_LIMIT = 300
+# Of a page or plain text only the beginning is looked at.
+_TEXT_READ = 4096
 
 
 @attrs.frozen(kw_only=True)
@@ -71,7 +73,7 @@ class ErrorBody:
         try:
             return cls.of(json.loads(body))
         except (ValueError, RecursionError):
-            text = body[:4096].decode("utf-8-sig", "replace")
+            text = body[:_TEXT_READ].decode("utf-8-sig", "replace")
             return cls(message=_plain_words(text), request_id=_request_id_in(text))
 
     @classmethod
@@ -137,9 +139,9 @@ def _request_id_in(words: str) -> str | None:
 
 
 def _plain_words(text: str) -> str | None:
-    text = " ".join(text.split())
+    text = " ".join(text[:_TEXT_READ].split())
     if text.startswith("<"):
-        title = re.search(r"<(?:title|h1)[^>]*>([^<]{1,200})<", text, re.IGNORECASE)
+        title = re.search(r"<(?:title|h1)[^<>]{0,200}>([^<]{1,200})<", text, re.IGNORECASE)
         return (
             f"an HTML page ({printable(title.group(1).strip(), 200)})" if title else "an HTML page"
         )

@@ -92,7 +92,7 @@ def judge_connect() -> Verdict:
 
 def judge_lost(evidence: Evidence) -> Verdict:
     """Judges a lost connection, or a response that cannot be read."""
-    if evidence.safe or evidence.phase == "connect":
+    if evidence.safe or (evidence.phase == "connect" and not evidence.complete):
         return Verdict(billed=Billed.NO, resends=AGAIN)
     if not evidence.complete:
         # Twice at most: a server that refuses the size or the key early looks the same.

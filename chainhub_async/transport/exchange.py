@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import ssl
 from collections.abc import Callable, Mapping
@@ -29,7 +30,7 @@ REPLY_LIMIT = 1024 * 1024
 """The most bytes of a response body that are read, decompressed."""
 
 # Seconds for reading the image's file to come to an end.
-_STOPPING = 1.0
+_STOPPING = 0.25
 # Texts shorter than this also occur by chance, and a result must not be damaged by hiding a key
 # that is not there; in an error response nothing can be damaged.
 _SHORTEST_HIDDEN_KEY = 8
@@ -141,6 +142,8 @@ class Exchange:
         )
 
     def _progressed(self, body: Body) -> None:
+        if self.deadlines.phase == "connect":
+            self.deadlines.connected()  # a borrowed connector may not report it
         self.deadlines.progressed(complete=body.complete)
         self._on_progress(body)
 
@@ -200,8 +203,8 @@ class Exchange:
         seen = self.evidence
         return Response(
             status=self._status or 0,
-            headers=tuple((name, hide(value)) for name, value in self._headers),
-            body=hide(self._content.decode("latin-1")).encode("latin-1"),
+            headers=tuple((hide(name), hide(value)) for name, value in self._headers),
+            body=hide(_as_utf8(bytes(self._content)).decode("latin-1")).encode("latin-1"),
             received_at=datetime.now(timezone.utc),
             bytes_sent=seen.bytes_sent,
             upload_complete=seen.complete,
@@ -248,7 +251,7 @@ class Exchange:
                 deadline=self.deadlines.passed,
             )
             return self._failure(error, evidence.judge_deadline(seen))
-        if seen.phase == "connect":
+        if seen.phase == "connect" and not seen.complete:
             return self._failure(*problem.before_connected())
         if problem.kind == "malformed":
             error = errors.InvalidReplyError(
@@ -276,6 +279,17 @@ def _hint(seen: Evidence) -> str:
         " The request was not sent completely, so it was not executed; the gateway may have "
         "refused its size or key."
     )
+
+
+def _as_utf8(body: bytes) -> bytes:
+    """Returns JSON in another encoding as UTF-8, in which the key can be found."""
+    encoding = json.detect_encoding(body)
+    if encoding in {"utf-8", "utf-8-sig"}:
+        return body
+    try:
+        return body.decode(encoding).encode()
+    except UnicodeError:
+        return body
 
 
 def _hider(key: Secret, *, always: bool) -> Callable[[str], str]:

@@ -42,7 +42,7 @@ class Problem:
         """
         text = printable(hide(f"{type(foreign).__name__}: {foreign}".removesuffix(": ")), 300)
         if isinstance(foreign, BrokenOffError):
-            return cls("lost", printable(foreign, 300))
+            return cls("lost", printable(hide(str(foreign)), 300))
         if isinstance(foreign, aiohttp.ClientHttpProxyError):
             return cls("proxy", f"the proxy responded with {foreign.status}", foreign.status)
         if isinstance(foreign, aiohttp.ClientProxyConnectionError):
@@ -60,7 +60,9 @@ class Problem:
             return cls("connect", printable(f"{foreign.host}:{foreign.port}: {reason}", 300))
         # aiohttp reports a response that is not HTTP as status 400, which no server sent.
         if isinstance(foreign, aiohttp.ClientResponseError):
-            return cls("malformed", printable(hide(foreign.message), 300))
+            # What it quotes of the response may be cut in the middle of a key.
+            what = foreign.message.partition("\n")[0].partition(": b'")[0].rstrip(":")
+            return cls("malformed", printable(hide(what), 300))
         return cls("lost", text)
 
     def before_connected(self) -> tuple[errors.ConnectError, Verdict]:

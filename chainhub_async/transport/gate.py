@@ -5,8 +5,9 @@ Fair: calls start in the order they arrived. Belongs to one event loop.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -33,7 +34,9 @@ class Gate:
         self._most = limits.in_flight
         self._per_minute = limits.per_minute
         self._starts: deque[float] = deque()
-        self._queue: deque[anyio.Event] = deque()
+        # In the order of arrival. Not a deque: calls leave it from anywhere when cancelled.
+        self._queue: OrderedDict[int, anyio.Event] = OrderedDict()
+        self._numbers = itertools.count()
         self._good = 0
         self._closed_until = 0.0
         self._slowed_at = 0.0
@@ -80,18 +83,18 @@ class Gate:
                 self._wake_first()
 
     async def _wait_turn(self, weight: int) -> None:
-        turn = anyio.Event()
-        self._queue.append(turn)
+        number = next(self._numbers)
+        self._queue[number] = anyio.Event()
         try:
-            while (wait := self._seconds_to_wait(turn, weight)) > 0:
+            while (wait := self._seconds_to_wait(number, weight)) > 0:
                 with anyio.move_on_after(wait):
-                    await turn.wait()
-                if turn.is_set():
-                    self._queue[self._queue.index(turn)] = turn = anyio.Event()
+                    await self._queue[number].wait()
+                if self._queue[number].is_set():
+                    self._queue[number] = anyio.Event()  # in the same place
             if self._per_minute is not None:
                 self._starts.append(anyio.current_time())
         finally:
-            self._queue.remove(turn)
+            del self._queue[number]
             self._wake_first()
 
     async def _wait_open(self) -> None:
@@ -99,9 +102,9 @@ class Gate:
         while self._closed_until > anyio.current_time():  # noqa: ASYNC110 - it ends by the clock
             await anyio.sleep_until(self._closed_until)
 
-    def _seconds_to_wait(self, turn: anyio.Event, weight: int) -> float:
+    def _seconds_to_wait(self, number: int, weight: int) -> float:
         """Returns 0 if it is this call's turn; `inf` means until woken."""
-        if self._queue[0] is not turn or not self._has_room(weight):
+        if number != next(iter(self._queue)) or not self._has_room(weight):
             return math.inf
         now = anyio.current_time()
         while self._starts and now - self._starts[0] >= _MINUTE:
@@ -117,4 +120,4 @@ class Gate:
 
     def _wake_first(self) -> None:
         if self._queue:
-            self._queue[0].set()
+            self._queue[next(iter(self._queue))].set()

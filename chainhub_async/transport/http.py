@@ -87,6 +87,12 @@ class _Call:
             seen.append(evidence.judge_lost(self.exchange.evidence).billed)
         return Billed.worst(last, *seen)
 
+    def mark(self, error: ChainHubError) -> None:
+        """Records on an error what all attempts together came to."""
+        error.attempts = self.attempts
+        error.billed = self.billed(error.billed)
+        error.bytes_sent = error.bytes_sent or self.bytes_sent
+
     def failed(self, failure: Failure) -> None:
         """Records how the current attempt ended."""
         if self.exchange is not None:
@@ -132,10 +138,16 @@ class Transport:
                 return await self._send(call, read)
             raise ClosedError("The client was closed while the call was in progress.")
         except ChainHubError as error:
-            error.attempts = call.attempts
-            error.billed = call.billed(error.billed)
-            error.bytes_sent = error.bytes_sent or call.bytes_sent
+            call.mark(error)
             raise
+        except Exception as bug:
+            # Whatever is wrong here, the caller must be told about the money. The frames hold the
+            # key, so the bug goes to the log, which shows no locals, and not along with the error.
+            _log.exception("a bug in chainhub_async; please report it")
+            unexpected = ChainHubError(
+                f"Unexpected {type(bug).__name__}: {bug}. Please report this."
+            )
+            call.mark(unexpected)
         except BaseException:
             self.emit(
                 CallCancelled(
@@ -146,6 +158,7 @@ class Transport:
                 )
             )
             raise
+        raise unexpected
 
     def emit(self, event: Event) -> None:
         """Passes an event to the caller's callback, whose exceptions are logged."""

@@ -27,6 +27,10 @@ from chainhub_async.transport.messages import Part, Request
 # gain little and cost memory.
 _STEP = 256 * 1024
 
+# What TLS itself may still have to send when the whole body has left: its goodbye of some 30
+# bytes. The closing boundary, which is written last, is longer than this.
+_GOODBYE = 40
+
 Segment = bytes | ImageSource
 
 
@@ -124,8 +128,10 @@ class Body(payload.Payload):
             self.error = error
             raise
         finally:
-            self.stop()
-            self._finished.set()
+            try:
+                self.stop()
+            finally:
+                self._finished.set()
 
     async def write_with_length(
         self,
@@ -144,11 +150,15 @@ class Body(payload.Payload):
         transport, self._transport = self._transport, None
         if transport is None:
             return
-        unsent = transport.get_write_buffer_size()
-        # asyncio raises this for one that closed itself when its last byte had left.
+        unsent = 0
+        # asyncio raises this for a transport that has closed itself: nothing is known then, which
+        # counts as sent.
+        with suppress(AttributeError):
+            unsent = transport.get_write_buffer_size()
         with suppress(AttributeError):
             transport.abort()
-        self.handed -= min(unsent, self.handed)
+        if unsent > _GOODBYE:
+            self.handed -= min(unsent, self.handed)
 
     async def wait_finished(self) -> None:
         """Waits until nothing is being read or sent any more."""
@@ -156,14 +166,19 @@ class Body(payload.Payload):
             await self._finished.wait()
 
     async def _write_segments(self, writer: AbstractStreamWriter) -> None:
+        # What precedes an image leaves in one write with its first bytes. What follows the last
+        # one, the closing boundary, is written alone and last: as long as anything before it may
+        # still be in a buffer, the count says that the body is not complete.
         pending = b""
         for segment in self._segments:
             if isinstance(segment, bytes):
                 pending += segment
-            elif segment.data is not None:
-                pending = await self._write_bytes(writer, pending, segment.data)
+                continue
+            if segment.data is not None:
+                await self._write_bytes(writer, pending, segment.data)
             else:
-                pending = await self._write_file(writer, pending, segment)
+                await self._write_file(writer, pending, segment)
+            pending = b""
         await self._write_chunk(writer, pending)
 
     async def _write_chunk(self, writer: AbstractStreamWriter, chunk: bytes) -> None:
@@ -175,33 +190,21 @@ class Body(payload.Payload):
         await writer.drain()
         self._on_progress(self)
 
-    # Both return what they did not send: what precedes an image leaves in one write with its first
-    # bytes, and a small image in one write with what follows it.
-
-    async def _write_bytes(
-        self, writer: AbstractStreamWriter, pending: bytes, data: bytes
-    ) -> bytes:
-        if len(data) <= _STEP:
-            return pending + data
+    async def _write_bytes(self, writer: AbstractStreamWriter, pending: bytes, data: bytes) -> None:
         for at in range(0, len(data), _STEP):
             await self._write_chunk(writer, pending + data[at : at + _STEP])
             pending = b""
-        return pending
 
     async def _write_file(
         self, writer: AbstractStreamWriter, pending: bytes, image: ImageSource
-    ) -> bytes:
+    ) -> None:
         async with _opened(image) as read:
             left = image.size
-            while True:
+            while left:
                 chunk = await read(min(_STEP, left))
                 left -= len(chunk)
-                if image.size <= _STEP:
-                    return pending + chunk
                 await self._write_chunk(writer, pending + chunk)
                 pending = b""
-                if not left:
-                    return pending
 
 
 def _wait_for_the_kernel(transport: Any) -> None:

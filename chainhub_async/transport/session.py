@@ -106,7 +106,10 @@ async def _sent_once(
         return await handler(request)
     except aiohttp.ClientConnectorError:
         raise
-    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as lost:
+    except aiohttp.ServerDisconnectedError:
+        # Its text may repeat headers that the server sent.
+        raise BrokenOffError("the server closed the connection") from None
+    except aiohttp.ClientOSError as lost:
         raise BrokenOffError(f"{type(lost).__name__}: {lost}") from None
 
 
@@ -179,25 +182,34 @@ def proxy_for(url: str, given: Secret | None) -> str | None:
     """
     if given is not None:
         return given.reveal() or None
+    proxy = _environment_proxy(url)
+    problem = _problem_with(proxy)
+    if problem is None:
+        return proxy
+    del proxy  # it may hold a password
+    raise ConfigurationError(
+        f"The environment's proxy is {problem}; only http:// and https:// proxies can be used. "
+        'Pass proxy="" to use none.'
+    )
+
+
+def _environment_proxy(url: str) -> str | None:
     parts = urlsplit(url)
     host = parts.hostname or ""
     if is_local(host) or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
         return None
     found = urllib.request.getproxies()
     proxy = found.get(parts.scheme) or found.get("all")
-    return _usable(proxy if "://" in proxy else f"http://{proxy}") if proxy else None
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
-def _usable(proxy: str) -> str:
-    # What is wrong with it is not repeated: it may hold a password.
+def _problem_with(proxy: str | None) -> str | None:
+    if not proxy:
+        return None
     try:
         parts = urlsplit(proxy)
         if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
-            return proxy
-        kind = f"a {parts.scheme}:// URL"
+            return None
     except ValueError:
-        kind = "not a valid URL"
-    raise ConfigurationError(
-        f"The environment's proxy is {kind}; only http:// and https:// proxies can be used. Pass "
-        'proxy="" to use none.'
-    )
+        return "not a valid URL"
+    return f"a {parts.scheme}:// URL"

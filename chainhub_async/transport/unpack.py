@@ -36,6 +36,9 @@ class Unpacker:
         """
         if self._encoding == "identity":
             return data
+        # What follows the end would be kept by zlib without bound.
+        if self._inflate.eof and data:
+            raise UnpackError("its compressed stream is followed by more data")
         try:
             return self._inflate.decompress(data, most)
         except zlib.error as problem:

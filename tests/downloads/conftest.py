@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,30 @@ async def make_hub(anyio_backend: str) -> AsyncIterator[MakeHub]:
 @pytest.fixture
 async def hub(server: MisbehavingServer, make_hub: MakeHub) -> AsyncChainHub:
     return make_hub(server)
+
+
+class Proxy:
+    """A forward proxy that notes what it is asked for, and answers everything with an image."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.asked.append(head.split(b"\r\n")[0].decode("latin-1"))
+        writer.write(b"HTTP/1.1 200 -\r\nConnection: close\r\n")
+        writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(GOOD), GOOD))
+        await writer.drain()
+        writer.close()
+
+
+@pytest.fixture
+async def proxy(anyio_backend: str) -> AsyncIterator[Proxy]:
+    running = Proxy()
+    async with await asyncio.start_server(running.serve, "127.0.0.1", 0) as server:
+        running.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield running
 
 
 def names(directory: Path) -> list[str]:

@@ -19,7 +19,7 @@ from chainhub_async.testing import faults as f
 from chainhub_async.testing.http_bytes import Reply
 from chainhub_async.testing.misbehaving import MisbehavingServer
 
-from .conftest import PATH, MakeHub, names
+from .conftest import PATH, MakeHub, Proxy, names
 
 pytestmark = pytest.mark.anyio
 
@@ -72,6 +72,103 @@ async def test_private_name(
     hub = make_hub(PUBLIC)
     with pytest.raises(errors.UnsafeAddressError):
         await hub.download("http://results.example/x.png", tmp_path / "a")
+
+
+# Each of them becomes an IP address or `localhost` on its way, here, in the proxy or in a resolver.
+DISGUISED = [
+    "\uff11\uff16\uff19.254.169.254",
+    "169\u3002254\u3002169\u3002254",
+    "\u2460\u2461\u2466.0.0.1",
+    "127\u30020.0.1",
+    "\uff4c\uff4f\uff43\uff41\uff4c\uff48\uff4f\uff53\uff54",
+    "\u24dbocalhost",
+    "LOCALHOST.",
+    "x.localhost.",
+    "127.0.0.1.",
+    "127.0.0.1..",
+    "0x7f000001.",
+    "0X7F.1",
+    "2130706433",
+    "0x7f.\uff11",
+    "0177.0.0.1",
+    "010.0.0.1",  # 8.0.0.1 or 10.0.0.1, depending on who reads it
+    "10.1",
+    "0",
+    "1.2.3.4.5",
+    "[::ffff:7f00:1]",
+    "[::1]",
+]
+NO_HOST = [
+    "127.0.0.%31",
+    "%6c%6f%63alhost",
+    "127.0.0.1%00.example",
+    "[::1%25lo]",
+    "[fe80::1%eth0]",
+    "a,127.0.0.1",
+    "a;b",
+]
+
+
+@pytest.mark.parametrize("path", ["/x", "/\u00e9 x"])
+@pytest.mark.parametrize("host", DISGUISED)
+async def test_disguised_address_behind_a_proxy(
+    proxy: Proxy, make_hub: MakeHub, tmp_path: Path, host: str, path: str
+) -> None:
+    """A proxy is not asked for a private address, however it is written."""
+    hub = make_hub(PUBLIC, proxy=proxy.url)
+    with pytest.raises(errors.UnsafeAddressError, match="allow_private"):
+        await hub.download(f"http://{host}{path}", tmp_path / "a")
+    with pytest.raises(errors.DownloadError):
+        await hub.download(f"https://{host}:8443{path}", tmp_path / "a")
+    assert proxy.asked == []
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("host", [*DISGUISED[:2], "169.254.169.254.", "0xa9fea9fe", "010.0.0.1"])
+async def test_metadata_behind_a_proxy_is_never_allowed(
+    proxy: Proxy, make_hub: MakeHub, tmp_path: Path, host: str
+) -> None:
+    """`allow_private` opens neither metadata addresses nor unusual forms of an address."""
+    hub = make_hub(PUBLIC, proxy=proxy.url)
+    with pytest.raises(errors.UnsafeAddressError, match="always refused"):
+        await hub.download(f"http://{host}/x", tmp_path / "a", allow_private=True)
+    assert proxy.asked == []
+
+
+@pytest.mark.parametrize("with_proxy", [True, False])
+@pytest.mark.parametrize("host", NO_HOST)
+async def test_host_that_is_none(
+    proxy: Proxy, make_hub: MakeHub, tmp_path: Path, host: str, with_proxy: bool
+) -> None:
+    """A host with percent signs or other marks is refused, whoever would connect to it."""
+    hub = make_hub(PUBLIC, proxy=proxy.url if with_proxy else "")
+    for path in ("/x", "/\u00e9"):
+        with pytest.raises(errors.DownloadError, match="neither a name nor an IP address"):
+            await hub.download(f"http://{host}{path}", tmp_path / "a", allow_private=True)
+    assert proxy.asked == []
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        ("results.example", "results.example"),
+        ("results.example.:8080", "results.example.:8080"),
+        ("a_b-c.1.example", "a_b-c.1.example"),
+        ("b\u00fccher.example", "xn--bcher-kva.example"),
+        ("93.184.215.14", "93.184.215.14"),
+        ("\uff19\uff13.184.215.14", "93.184.215.14"),
+        ("[2606:4700::1111]", "[2606:4700::1111]"),
+    ],
+)
+async def test_public_address_behind_a_proxy(
+    proxy: Proxy, make_hub: MakeHub, tmp_path: Path, host: str, asked: str
+) -> None:
+    """A proxy is asked for names and public addresses, in the form that was judged."""
+    hub = make_hub(PUBLIC, proxy=proxy.url)
+    await hub.download(f"http://{host}/x?a=%2f", tmp_path / "a")
+    path = "/x?a=%2f" if host.isascii() else "/x?a=/"
+    assert proxy.asked == [f"GET http://{asked}{path} HTTP/1.1"]
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import threading
 from datetime import datetime, timezone
 from pathlib import Path
@@ -378,6 +382,51 @@ def test_directory_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number:
     monkeypatch.setattr(os, "link", other)
     with pytest.raises(OSError, match="no"):
         files.publish_new(tmp_path, "b", tmp_path / "a", ".png")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EMFILE])
+def test_directory_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A directory that may be written to but not read takes files; a real failure is told."""
+
+    def opened(*_: Any) -> int:
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "p").write_text("x")
+    (tmp_path / "q").write_text("y")
+    monkeypatch.setattr(os, "open", opened)
+    if number == errno.EMFILE:
+        with pytest.raises(OSError, match=os.strerror(number)):
+            files.publish_as(tmp_path / "a", tmp_path / "p", "")
+    else:
+        assert files.publish_as(tmp_path / "a", tmp_path / "p", "") == tmp_path / "a"
+        assert files.publish_new(tmp_path, "a", tmp_path / "q", ".png") == tmp_path / "a.png"
+        assert names(tmp_path) == ["a", "a.png"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="directories have no such permissions there")
+def test_directory_without_read_permission(tmp_path: Path) -> None:
+    """The same, seen by a process without privileges in a real directory of mode -wx."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "p").write_text("x")
+    script = (
+        "import os, sys; from pathlib import Path; from chainhub_async import files\n"
+        "folder = Path(sys.argv[1])\n"
+        "if os.getuid() == 0:\n"
+        "    os.chown(folder, 65534, 65534); os.setgid(65534); os.setuid(65534)\n"
+        "folder.chmod(0o300)\n"
+        "print(files.publish_as(folder / 'a', folder / 'p', ''))\n"
+    )
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-c", script, folder], capture_output=True, text=True, check=False
+        )
+        folder.chmod(0o700)
+        assert (ran.stdout.strip(), ran.stderr) == (str(folder / "a"), "")
+        assert names(folder) == ["a"]
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("place", [None, 3, "a\0b", b"\xff\0"], ids=repr)

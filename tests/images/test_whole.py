@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import zlib
 
 import pytest
 from hypothesis import example, given, settings
@@ -102,8 +103,8 @@ def test_no_bytes_make_the_check_fail(head: bytes, tail: bytes, data: st.DataObj
         start = data.draw(st.integers(0, len(content) + 5))
         size = data.draw(st.integers(0, len(content) + 50))
     judged = formats.is_whole(io.BytesIO(content), start, size)
-    # An image ends by 12 bytes at least, so a few are never a whole one, wherever they start.
-    assert not judged or len(content) - start > 12
+    # A few bytes are never a whole image, wherever they start.
+    assert not judged or len(content) - start >= 20
     assert formats.media_type(content) in {None, *formats.SUFFIXES}
 
 
@@ -129,3 +130,85 @@ def test_a_jpeg_of_markers_alone_is_refused_quickly(filler: bytes) -> None:
     started = time.process_time()
     assert not whole(data)
     assert time.process_time() - started < 1
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    """A chunk of a PNG."""
+    body = kind + data
+    return len(data).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+IHDR = chunk(b"IHDR", b"\0\0\0\1\0\0\0\1\x08\0\0\0\0")
+IDAT, IEND = chunk(b"IDAT", zlib.compress(b"\0\0")), chunk(b"IEND")
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"IDAT", b"IHDR", b"\0\0\0\0"])
+@pytest.mark.parametrize("start", [b"", IHDR, IHDR + IDAT], ids=["bare", "IHDR", "IDAT"])
+def test_a_png_of_empty_chunks_is_refused_quickly(kind: bytes, start: bytes) -> None:
+    """The largest download made to be walked chunk by chunk does not keep the processor either."""
+    size = 64 * 1024 * 1024
+    data = SIGNATURE + start + chunk(kind) * (size // 12 - 10)
+    started = time.process_time()
+    assert not whole(data + IEND)
+    assert time.process_time() - started < 1
+
+
+def test_a_png_of_many_chunks_is_whole() -> None:
+    """What an encoder writes that cuts the picture into far smaller chunks than usual."""
+    assert whole(SIGNATURE + IHDR + chunk(b"IDAT", bytes(2048)) * 32_768 + IEND)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (IHDR + IDAT + IEND, True),
+        (IHDR + chunk(b"tEXt", b"a\0b") + IDAT + IDAT + IEND, True),
+        (IHDR + chunk(b"IDAT") + IDAT + IEND, True),
+        (IEND, False),
+        (IHDR + IEND, False),
+        (IHDR + IEND + IDAT, False),
+        (IHDR + chunk(b"IDAT") + IEND, False),
+        (IDAT + IEND, False),
+        (IDAT + IHDR + IEND, False),
+        (chunk(b"tEXt") + IHDR + IDAT + IEND, False),
+        (chunk(b"IHDR") + IDAT + IEND, False),
+        (chunk(b"IHDR", bytes(14)) + IDAT + IEND, False),
+    ],
+)
+def test_what_a_png_needs(data: bytes, expected: bool) -> None:
+    """A PNG without header, without picture or in another order is no image."""
+    assert whole(SIGNATURE + data) is expected
+
+
+def segment(mark: int, size: int = 11) -> bytes:
+    """A segment of a JPEG, of `size` bytes after the mark."""
+    return bytes([0xFF, mark]) + size.to_bytes(2, "big") + bytes(size - 2)
+
+
+@pytest.mark.parametrize("mark", range(0xC0, 0xD0), ids=hex)
+def test_what_a_jpeg_needs(mark: int) -> None:
+    """One of the frame headers (SOFn), which the marks for tables in the same range are not."""
+    scan = b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00\xff\xd9"
+    frame, tables = segment(mark, 11), segment(0xDB, 67)
+    assert whole(b"\xff\xd8" + tables + frame + scan) is (mark not in {0xC4, 0xC8, 0xCC})
+    assert not whole(b"\xff\xd8" + tables + scan + frame)
+    assert not whole(b"\xff\xd8" + segment(mark, 10) + scan)
+    assert not whole(b"\xff\xd8\xff\xda\x00\x02\xff\xd9")
+
+
+@pytest.mark.parametrize(
+    ("form", "mode", "options"),
+    [
+        *(("PNG", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
+        ("PNG", "RGB", {"save_all": True, "append_images": [Image.new("RGB", (9, 9), "red")] * 3}),
+        ("PNG", "RGB", {"compress_level": 0, "optimize": True}),
+        *(("JPEG", mode, {"progressive": p}) for mode in ("L", "RGB", "CMYK") for p in (0, 1)),
+        ("MPO", "RGB", {"save_all": True, "append_images": [Image.new("RGB", (9, 9))]}),
+    ],
+)
+def test_what_pillow_writes_is_whole(form: str, mode: str, options: dict[str, object]) -> None:
+    """Every mode and variant of the formats, animations and stereo pictures included."""
+    target = io.BytesIO()
+    Image.new(mode, (9, 9)).save(target, form, **options)
+    assert whole(target.getvalue())

@@ -147,6 +147,47 @@ async def test_cancelled_when_its_turn_came() -> None:
     await crowd.all_leave()
 
 
+@pytest.mark.parametrize("newest_first", [True, False])
+async def test_many_cancelled(newest_first: bool) -> None:
+    """Thousands of waiting calls leave as quickly in one order as in the other."""
+    gate = Gate(Limits(in_flight=1))
+
+    async def call() -> None:
+        async with gate.enter(1):
+            pass
+
+    async with gate.enter(1):
+        waiting = [asyncio.create_task(call()) for _ in range(20_000)]
+        last = asyncio.create_task(call())
+        await asyncio.sleep(0)
+        started = time.process_time()
+        for task in reversed(waiting) if newest_first else waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+        assert time.process_time() - started < 3
+        assert all(task.cancelled() for task in waiting)
+        assert len(gate._queue) == 1
+    await last
+    assert (gate.in_flight, len(gate._queue)) == (0, 0)
+
+
+async def test_place_is_kept_when_woken_in_vain() -> None:
+    """A first call that is woken again and again without room for it stays the first."""
+    crowd = Crowd(Gate(Limits(in_flight=4)))
+    for number in range(4):
+        await crowd.come(str(number))
+    await crowd.come("heavy", 4)
+    await crowd.come("light")
+    for number in range(3):
+        await crowd.leave(str(number))
+        assert crowd.inside == [str(left) for left in range(number + 1, 4)]
+    await crowd.leave("3")
+    assert crowd.inside == ["heavy"]
+    await crowd.leave("heavy")
+    assert crowd.inside == ["light"]
+    await crowd.all_leave()
+
+
 async def test_unbounded() -> None:
     """Without a limit everyone passes; a refusal sets one."""
     crowd = Crowd(Gate(Limits(in_flight=None)))
@@ -216,8 +257,8 @@ async def test_per_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("chainhub_async.transport.gate.anyio.current_time", lambda: now)
     gate = Gate(Limits(per_minute=3))
-    turn = anyio.Event()
-    gate._queue.append(turn)
+    turn = 0
+    gate._queue[turn] = anyio.Event()
     for started in (1000.0, 1010.0, 1020.0):
         now = started
         assert gate._seconds_to_wait(turn, 1) == 0
@@ -226,7 +267,7 @@ async def test_per_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gate._seconds_to_wait(turn, 1) == 30.0
     gate.pause(100)
     assert gate._seconds_to_wait(turn, 1) == 100.0
-    assert gate._seconds_to_wait(anyio.Event(), 1) == math.inf
+    assert gate._seconds_to_wait(turn + 1, 1) == math.inf
     now = 1130.0
     assert gate._seconds_to_wait(turn, 1) == 0
     assert not gate._starts

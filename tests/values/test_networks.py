@@ -98,6 +98,7 @@ def test_every_address_has_a_network(address: IPv4Address | IPv6Address) -> None
     ("host", "local"),
     [
         ("localhost", True), ("LOCALHOST", True), ("localhost.", True), ("x.localhost", True),
+        ("127.0.0.1.", True), ("LocalHost..", True), ("10.0.0.1.", False),
         ("127.0.0.1", True), ("127.8.9.1", True), ("::1", True), ("::ffff:127.0.0.1", True),
         ("notlocalhost", False), ("localhost.example", False), ("10.0.0.1", False),
         ("example.com", False), ("", False), ("0.0.0.0", False),
