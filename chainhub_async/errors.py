@@ -229,6 +229,9 @@ class EnvelopeError(APIError):
 class TransportError(ChainHubError):
     """No usable response was received."""
 
+    body: bytes = b""
+    """What came of one, at most 1 MiB: its body or, if no headers could be read, every byte."""
+
 
 class ConnectError(TransportError):
     """No connection could be made, so nothing was sent."""
@@ -260,10 +263,7 @@ class DeadlineError(TransportError, TimeoutError):
 
 
 class InvalidReplyError(TransportError):
-    """A response was received that cannot be used."""
-
-    body: bytes = b""
-    """The part of the response body that could be read, at most 1 MiB."""
+    """A response was received that cannot be used; see `body`."""
 
 
 class TaskError(ChainHubError):

@@ -229,7 +229,11 @@ class Exchange:
         facts: dict[str, Any] = {"status": response.status, "request_id": response.request_id}
         if problem.kind == "deadline":
             late = errors.DeadlineError(
-                f"{problem.text}.", phase="reply", deadline=self.deadlines.passed, **facts
+                f"{problem.text}.",
+                phase="reply",
+                deadline=self.deadlines.passed,
+                body=response.body,
+                **facts,
             )
             return self._failure(late, verdict)
         whole = problem.kind in {"early", "oversize"}
@@ -249,20 +253,27 @@ class Exchange:
                 f"{problem.text}.{_hint(seen)}",
                 phase=seen.phase,
                 deadline=self.deadlines.passed,
+                body=self._unparsed(),
             )
             return self._failure(error, evidence.judge_deadline(seen))
         if seen.phase == "connect" and not seen.complete:
             return self._failure(*problem.before_connected())
         if problem.kind == "malformed":
             error = errors.InvalidReplyError(
-                f"The response is not valid HTTP ({problem.text}).{_hint(seen)}"
+                f"The response is not valid HTTP ({problem.text}).{_hint(seen)}",
+                body=self._unparsed(),
             )
         else:
             error = errors.ConnectionLostError(
                 f"The connection was lost after {seen.bytes_sent:,} of {seen.bytes_total:,} bytes "
-                f"({problem.text}).{_hint(seen)}"
+                f"({problem.text}).{_hint(seen)}",
+                body=self._unparsed(),
             )
         return self._failure(error, evidence.judge_lost(seen))
+
+    def _unparsed(self) -> bytes:
+        received = b"" if self.body is None else bytes(self.body.received)
+        return _hider(self._way.key, always=True)(received.decode("latin-1")).encode("latin-1")
 
     def _failure(self, error: errors.ChainHubError, verdict: Verdict) -> Failure:
         error.billed = verdict.billed

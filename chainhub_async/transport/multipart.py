@@ -22,6 +22,7 @@ from aiohttp.abc import AbstractStreamWriter
 from chainhub_async.errors import ImageChangedError, printable
 from chainhub_async.images import FileStamp, ImageSource, open_regular
 from chainhub_async.transport.messages import Part, Request
+from chainhub_async.transport.recorder import Recorder
 
 # Each read is a hop to a thread: steps of 64 KiB take three times as long as these, larger ones
 # gain little and cost memory.
@@ -66,6 +67,7 @@ class Body(payload.Payload):
     Attributes:
         handed: bytes given to the transport so far; counted before they are given, so that fewer
             than `size` proves that the request was not sent completely.
+        received: the bytes of the response, as they came.
         error: why the body aborted itself, if it did.
     """
 
@@ -83,6 +85,7 @@ class Body(payload.Payload):
         self._started = False
         self._finished = anyio.Event()
         self.handed: int = 0
+        self.received: bytearray = bytearray()
         self.error: ImageChangedError | None = None
 
     @classmethod
@@ -121,7 +124,9 @@ class Body(payload.Payload):
             # Bytes received before a request was sent would be taken for its response.
             if cast("Any", writer).protocol.should_close:
                 raise ConnectionResetError("the connection holds an unsolicited response")
-            _wait_for_the_kernel(self._transport)
+            if self._transport is not None:
+                _wait_for_the_kernel(self._transport)
+                self.received = Recorder.start(self._transport)
             await self._write_segments(writer)
             self._transport = None  # from here on the connection may serve another call
         except ImageChangedError as error:
@@ -211,9 +216,8 @@ def _wait_for_the_kernel(transport: Any) -> None:
     # With a high-water mark of zero `drain` returns when the kernel has taken everything: memory
     # stays flat, and the count means what it says. asyncio's TLS transport never resumes after a
     # mark of zero; one byte is its smallest.
-    if transport is not None:
-        secure = transport.get_extra_info("sslcontext") is not None
-        transport.set_write_buffer_limits(high=1 if secure else 0, low=0)
+    secure = transport.get_extra_info("sslcontext") is not None
+    transport.set_write_buffer_limits(high=1 if secure else 0, low=0)
 
 
 @asynccontextmanager

@@ -219,3 +219,39 @@ async def test_a_bug_does_not_hide_what_may_be_owed(
 def errors_request(hub: AsyncChainHub) -> Any:
     """A call that costs money."""
     return Request(method="POST", path="/x", content=b"{}", timeout=hub._transport.config.timeout)
+
+
+PAID = b'{"data": [{"url": "https://results.example/a.png"}]}'
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s}\0<!-- -->" % (len(PAID), PAID),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 52\r\nContent-Length: 53\r\n\r\n" + PAID,
+        b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n" + PAID,
+        b"HTTP/1.1 200 OK\r\nX-Key: %s\r\nX: %s" % (KEY.encode(), PAID),
+    ],
+    ids=["trailing bytes", "two lengths", "no colon", "headers cut"],
+)
+async def test_a_paid_response_that_is_not_quite_http_is_kept(
+    server: MisbehavingServer, make_hub: MakeHub, response: bytes
+) -> None:
+    """Its bytes stand on the error: the address of the image may be among them, the key is not."""
+    server.script(f.AnswerWell(), Raw(response))
+    hub = make_hub(server)
+    await hub.ideogram.replace_background(photo_of(2000))  # on the connection that is used again
+    with pytest.raises(errors.TransportError) as caught:
+        await hub.ideogram.replace_background(photo_of(3000))
+    assert caught.value.billed is Billed.MAYBE
+    assert PAID in caught.value.body
+    assert KEY.encode() not in caught.value.body
+    assert server.connections == 1
+
+
+async def test_what_is_kept_is_bounded(server: MisbehavingServer, make_hub: MakeHub) -> None:
+    """Endless interim responses do not fill the memory."""
+    server.always(f.Flood1xx(interval=0))
+    with pytest.raises(errors.DeadlineError) as caught:
+        await make_hub(server).ideogram.replace_background(photo_of(2000))
+    assert 100_000 < len(caught.value.body) <= 1024 * 1024

@@ -128,8 +128,8 @@ def test_attributes_have_defaults(kind: type[ChainHubError]) -> None:
 
 def test_an_unknown_attribute_is_a_slip() -> None:
     """A misspelt fact would be lost in silence."""
-    with pytest.raises(TypeError, match="ConnectError has no attribute 'body'"):
-        errors.ConnectError("x", body=b"")
+    with pytest.raises(TypeError, match="ConnectError has no attribute 'phase'"):
+        errors.ConnectError("x", phase=b"")
 
 
 def test_repr_and_str() -> None:

@@ -24,7 +24,6 @@ from chainhub_async.events import UploadProgress
 
 from .capture import Server, capturing, png
 from .conftest import KEY
-from .parsers import strict
 
 pytestmark = pytest.mark.anyio
 
