@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import re
 import ssl
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from functools import lru_cache, partial
 from typing import Any
 
 import aiohttp
@@ -22,6 +19,7 @@ from chainhub_async.transport.deadlines import Deadlines
 from chainhub_async.transport.errorbody import ErrorBody
 from chainhub_async.transport.evidence import Evidence, Failure, Verdict
 from chainhub_async.transport.foreign import Problem
+from chainhub_async.transport.hiding import as_utf8, hider
 from chainhub_async.transport.messages import Request, Response
 from chainhub_async.transport.multipart import Body
 from chainhub_async.transport.unpack import Unpacker
@@ -31,9 +29,6 @@ REPLY_LIMIT = 1024 * 1024
 
 # Seconds for reading the image's file to come to an end.
 _STOPPING = 0.25
-# Texts shorter than this also occur by chance, and a result must not be damaged by hiding a key
-# that is not there; in an error response nothing can be damaged.
-_SHORTEST_HIDDEN_KEY = 8
 
 
 @attrs.frozen(kw_only=True)
@@ -96,7 +91,7 @@ class Exchange:
                 try:
                     await self._send_and_read()
                 except Exception as foreign:
-                    self._problem = Problem.of(foreign, _hider(self._way.key, always=True))
+                    self._problem = Problem.of(foreign, hider(self._way.key, always=True))
                     # In some places aiohttp turns a cancellation into an error of its own.
                     if self.deadlines.scope.cancel_called:
                         self._problem = Problem("deadline", self.deadlines.sentence)
@@ -199,12 +194,12 @@ class Exchange:
         return response if problem is None else self._damaged(response, problem)
 
     def _response(self) -> Response:
-        hide = _hider(self._way.key, always=not 200 <= (self._status or 0) < 300)
+        hide = hider(self._way.key, always=not 200 <= (self._status or 0) < 300)
         seen = self.evidence
         return Response(
             status=self._status or 0,
             headers=tuple((hide(name), hide(value)) for name, value in self._headers),
-            body=hide(_as_utf8(bytes(self._content)).decode("latin-1")).encode("latin-1"),
+            body=hide(as_utf8(bytes(self._content)).decode("latin-1")).encode("latin-1"),
             received_at=datetime.now(timezone.utc),
             bytes_sent=seen.bytes_sent,
             upload_complete=seen.complete,
@@ -273,7 +268,7 @@ class Exchange:
 
     def _unparsed(self) -> bytes:
         received = b"" if self.body is None else bytes(self.body.received)
-        return _hider(self._way.key, always=True)(received.decode("latin-1")).encode("latin-1")
+        return hider(self._way.key, always=True)(received.decode("latin-1")).encode("latin-1")
 
     def _failure(self, error: errors.ChainHubError, verdict: Verdict) -> Failure:
         error.billed = verdict.billed
@@ -289,34 +284,4 @@ def _hint(seen: Evidence) -> str:
     return (
         " The request was not sent completely, so it was not executed; the gateway may have "
         "refused its size or key."
-    )
-
-
-def _as_utf8(body: bytes) -> bytes:
-    """Returns JSON in another encoding as UTF-8, in which the key can be found."""
-    encoding = json.detect_encoding(body)
-    if encoding in {"utf-8", "utf-8-sig"}:
-        return body
-    try:
-        return body.decode(encoding).encode()
-    except UnicodeError:
-        return body
-
-
-def _hider(key: Secret, *, always: bool) -> Callable[[str], str]:
-    """Returns a function that removes the key from what a server echoes, however escaped."""
-    text = key.reveal()
-    if not always and len(text) < _SHORTEST_HIDDEN_KEY:
-        return lambda value: value
-    return partial(_pattern(text).sub, "***")
-
-
-@lru_cache(maxsize=8)
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(
-        "".join(
-            rf"(?:\\?{re.escape(sign)}|\\u00{ord(sign):02x}|%{ord(sign):02x}|\\u00{ord(sign):02X}"
-            rf"|%{ord(sign):02X})"
-            for sign in text
-        )
     )
