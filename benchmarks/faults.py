@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, nullcontext
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,8 @@ FAULTS: dict[str, Callable[[int], Fault | None]] = {
     "504 HTML": lambda _: HtmlError(504),
     "429": lambda _: TooManyRequests(),
     "429, 1 s": lambda _: TooManyRequests(1),
+    "429, a date": lambda _: TooManyRequests(formatdate(time.time() + 2, usegmt=True)),
+    "429, too long": lambda _: TooManyRequests(3600),
     "429, garbage": lambda _: TooManyRequests("soon"),
     "307 elsewhere": lambda _: Redirect(307, "elsewhere"),
     "200 error envelope": lambda _: ErrorEnvelope(1101),
