@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
@@ -87,7 +86,9 @@ class Downloader:
     async def _fetch(self, call: int, job: Job) -> Path:
         timeout = self._transport.config.timeout
         left = timeout.total
-        for number in itertools.count(1):
+        number = 0
+        while True:
+            number += 1
             deadlines = Deadlines(timeout, total_left=left, upload=None)
             try:
                 return await self._try(call, job, deadlines)
@@ -99,7 +100,6 @@ class Downloader:
             if number == _TRIES or (left is not None and left <= 0):
                 raise _given_up(problem, number, job.url)
             await anyio.sleep(pause)
-        raise AssertionError("the loop above does not end")  # pragma: no cover
 
     def _pause(self, number: int) -> float:
         policy = self._transport.retry

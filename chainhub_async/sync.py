@@ -164,7 +164,7 @@ class ChainHub:
             # Reports of errors show the locals of frames.
             del api_key, proxy
         # Not `hub.aclose`: the hub refers to `on_event`, and that perhaps to this client.
-        self._bind(hub, Portal(hub._transport.pool.close))  # noqa: SLF001
+        self._bind(hub, Portal(hub._transport.pool.close))  # noqa: SLF001 - its own
 
     def _bind(self, hub: AsyncChainHub, portal: Portal) -> None:
         self._async = hub

@@ -40,7 +40,7 @@ class StatusFault(Fault):
         overloaded = self.status == HTTPStatus.SERVICE_UNAVAILABLE and "retry-after" in named
         return overloaded or self.status in _REFUSALS
 
-    def content(self, x: Exchange) -> Reply:  # noqa: ARG002
+    def content(self, x: Exchange) -> Reply:  # noqa: ARG002 - subclasses use it
         """Return the reply to send, without the fault's own headers."""
         return Reply(self.status)
 
@@ -61,7 +61,7 @@ class Answer(StatusFault):
         """Return a response with a JSON body."""
         return cls(status, headers=(*_JSON, *headers), body=json.dumps(value).encode())
 
-    def content(self, x: Exchange) -> Reply:  # noqa: ARG002
+    def content(self, x: Exchange) -> Reply:  # noqa: ARG002 - subclasses use it
         """Return what was scripted."""
         return Reply(self.status, body=self.body)
 
@@ -72,7 +72,7 @@ class HtmlError(StatusFault):
 
     status: int = 502
 
-    def content(self, x: Exchange) -> Reply:  # noqa: ARG002
+    def content(self, x: Exchange) -> Reply:  # noqa: ARG002 - subclasses use it
         """Return a page."""
         page = f"<html><head><title>{self.status}</title></head><body>cloudy</body></html>"
         return Reply(self.status, headers=_HTML, body=page.encode())
@@ -91,7 +91,7 @@ class Expired(StatusFault):
 
     status: int = 403
 
-    def content(self, x: Exchange) -> Reply:  # noqa: ARG002
+    def content(self, x: Exchange) -> Reply:  # noqa: ARG002 - subclasses use it
         """Return the XML of a storage host."""
         body = b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"
         return Reply(self.status, headers=(("Content-Type", "application/xml"),), body=body)

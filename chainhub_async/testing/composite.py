@@ -152,11 +152,11 @@ def _above(picture: Image.Image, threshold: int) -> Image.Image:
 
 
 def _mapped(picture: Image.Image, table: list[float] | Callable[[Any], Any]) -> Image.Image:
-    return picture.point(table)  # pyright: ignore[reportUnknownMemberType]
+    return picture.point(table)  # pyright: ignore[reportUnknownMemberType] - Pillow's
 
 
 def _resized(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    return picture.resize(  # pyright: ignore[reportUnknownMemberType]
+    return picture.resize(  # pyright: ignore[reportUnknownMemberType] - Pillow's
         size, Image.Resampling.BICUBIC, reducing_gap=2.0
     )
 

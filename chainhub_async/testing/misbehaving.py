@@ -165,7 +165,7 @@ class MisbehavingServer:
             host=host, ssl_context=ssl_context, other_ssl_context=other_ssl_context, cap=cap
         )
         options = {"loop_factory": asyncio.SelectorEventLoop}
-        with start_blocking_portal("asyncio", options) as portal:  # noqa: SIM117
+        with start_blocking_portal("asyncio", options) as portal:  # noqa: SIM117 - needs the first
             with portal.wrap_async_context_manager(server):
                 yield server
 

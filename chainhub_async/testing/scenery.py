@@ -98,7 +98,7 @@ def _shade(color: Color, factor: float) -> Color:
 
 
 def _gradient(size: tuple[int, int], top: Color, bottom: Color) -> Image.Image:
-    ramp = Image.linear_gradient("L").resize(size)  # pyright: ignore[reportUnknownMemberType]
+    ramp = Image.linear_gradient("L").resize(size)  # pyright: ignore[reportUnknownMemberType] - Pillow's
     return Image.composite(Image.new("RGB", size, bottom), Image.new("RGB", size, top), ramp)
 
 

@@ -139,7 +139,7 @@ def test_a_forgotten_argument_is_found() -> None:
         def replace_background(self, image: Any, **options: Any) -> Any:
             return super().replace_background(image, **{**options, "seed": None})
 
-    Forgetful.replace_background.__signature__ = inspect.signature(  # type: ignore[attr-defined]
+    Forgetful.replace_background.__signature__ = inspect.signature(  # type: ignore[attr-defined]  # set on a method
         Ideogram.replace_background
     )
     Forgetful.replace_background.__doc__ = Ideogram.replace_background.__doc__
@@ -167,7 +167,7 @@ def test_other_slips_are_found() -> None:
         def replace_background(self, *args: Any, **kwargs: Any) -> Any:
             super().replace_background(*args, **kwargs)
 
-    Silent.replace_background.__signature__ = inspect.signature(  # type: ignore[attr-defined]
+    Silent.replace_background.__signature__ = inspect.signature(  # type: ignore[attr-defined]  # set on a method
         Ideogram.replace_background
     )
     assert "replace_background: it does not return what the coroutine returns" in ideogram(Silent)

@@ -604,7 +604,7 @@ def test_an_interruption_at_every_step(used: bool) -> None:
         portal, work = Portal(nothing), Work()
         if used:
             portal.run(nothing)
-        struck = interrupt_at(step, lambda: portal.run(work))  # noqa: B023
+        struck = interrupt_at(step, lambda: portal.run(work))  # noqa: B023 - called at once
         assert work.running == 0
         begun = work.begun
         assert portal.run(anyio.sleep, 0.001) is None

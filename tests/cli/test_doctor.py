@@ -54,7 +54,7 @@ def secure(
 ) -> Generator[MisbehavingServer, None, None]:
     """A server that speaks TLS with a certificate nobody knows."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)  # pyright: ignore[reportUnknownMemberType]
+    authority.issue_cert("127.0.0.1").configure_cert(context)  # pyright: ignore[reportUnknownMemberType] - trustme's
     with MisbehavingServer.in_thread(ssl_context=context) as running:
         monkeypatch.setenv("CHAINHUB_BASE_URL", running.base_url)
         running.gets.always(MODELS)

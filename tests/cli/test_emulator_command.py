@@ -78,7 +78,7 @@ def test_it_ends_in_this_process_too(
     original = emulator._announce
 
     def announce(running: object) -> None:
-        original(running)  # type: ignore[arg-type]
+        original(running)  # type: ignore[arg-type]  # stands in for a method
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(emulator, "_announce", announce)

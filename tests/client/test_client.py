@@ -196,7 +196,7 @@ async def test_a_borrowed_session(emulator: Emulator) -> None:
             emulator.api_key, base_url=emulator.base_url, session=session
         ) as hub:
             assert (await hub.ideogram.replace_background(PHOTO)).images
-            assert len(session.connector._conns) == 1  # type: ignore[union-attr]
+            assert len(session.connector._conns) == 1  # type: ignore[union-attr]  # asks aiohttp for its pool
         assert not session.closed
         async with session.get(
             f"{emulator.base_url}/v1/models",

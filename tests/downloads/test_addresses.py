@@ -333,7 +333,7 @@ async def test_withheld(hub: AsyncChainHub, tmp_path: Path) -> None:
     with pytest.raises(errors.InvalidRequestError, match="withheld"):
         await hub.download(GeneratedImage(url=None), tmp_path / "a")
     with pytest.raises(errors.InvalidRequestError, match="is a int"):
-        await hub.download(3, tmp_path / "a")  # type: ignore[arg-type]
+        await hub.download(3, tmp_path / "a")  # type: ignore[arg-type]  # misuse on purpose
 
 
 async def test_gateways_own_network(

@@ -199,7 +199,7 @@ async def test_a_timeout_is_a_timeout(timeout: Any, hub: AsyncChainHub, emulator
 
 @pytest.mark.parametrize(
     "color",
-    ["", "abc", "#ab", "#abcd", "#abcde", "#12345G", "#abc\n", "＃abc", 3, None, b"#abc"],  # noqa: RUF001
+    ["", "abc", "#ab", "#abcd", "#abcde", "#12345G", "#abc\n", "＃abc", 3, None, b"#abc"],  # noqa: RUF001 - the look-alike is meant
 )
 def test_a_colour_is_written_in_hex(color: Any) -> None:
     """Only #RGB and #RRGGBB are colours."""

@@ -209,6 +209,6 @@ async def test_given_up_never_arrives(
 async def _stalled(call: Callable[..., object], end: str) -> None:
     expected = errors.ClosedError if end == "close" else errors.DeadlineError
     with pytest.raises(expected) as caught:
-        await call(photo_of(9_900_000))  # type: ignore[misc]
+        await call(photo_of(9_900_000))  # type: ignore[misc]  # an upload of any kind
     assert caught.value.billed is Billed.NO
     assert 0 < caught.value.bytes_sent < 9_900_000

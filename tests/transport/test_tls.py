@@ -170,7 +170,7 @@ def test_context_that_does_not_verify(make: Callable[[], ssl.SSLContext]) -> Non
 def test_no_context_at_all(value: object) -> None:
     """Nor by what aiohttp takes for one."""
     with pytest.raises(errors.ConfigurationError):
-        AsyncChainHub(KEY, ssl_context=value)  # type: ignore[arg-type]
+        AsyncChainHub(KEY, ssl_context=value)  # type: ignore[arg-type]  # misuse on purpose
 
 
 @pytest.mark.parametrize("trusting", [False, True])

@@ -127,7 +127,7 @@ async def build(session: aiohttp.ClientSession, context: ssl.SSLContext) -> None
         session=session,
         on_event=on_event,
     )
-    AsyncChainHub(api_key=None, on_event=lambda event: print(event))  # noqa: PLW0108, T201
+    AsyncChainHub(api_key=None, on_event=lambda event: print(event))  # noqa: PLW0108, T201 - the type of the parameter is what is tested
     assert_type(hub.with_options(timeout=Timeout(total=5), retry=RETRY), AsyncChainHub)
     async with hub as entered:
         assert_type(entered, AsyncChainHub)

@@ -146,7 +146,7 @@ def test_no_password_is_repeated() -> None:
 def test_a_deadline_is_a_number_above_zero(name: str, value: object) -> None:
     """None lifts it; nothing else that is no time will do."""
     with pytest.raises(ConfigurationError, match=f"{name} is .*; a number.*None for no limit"):
-        Timeout(**{name: value})  # type: ignore[arg-type]
+        Timeout(**{name: value})  # type: ignore[arg-type]  # misuse on purpose
     assert getattr(Timeout(**{name: None}), name) is None
     assert getattr(Timeout(**{name: 0.5}), name) == 0.5
 
@@ -156,7 +156,7 @@ def test_a_deadline_is_a_number_above_zero(name: str, value: object) -> None:
 def test_a_limit_is_a_whole_number_from_one(name: str, value: object) -> None:
     """None lifts it."""
     with pytest.raises(ConfigurationError, match=f"{name} is .*; a whole number from 1, or None"):
-        Limits(**{name: value})  # type: ignore[arg-type]
+        Limits(**{name: value})  # type: ignore[arg-type]  # misuse on purpose
     assert getattr(Limits(**{name: None}), name) is None
     assert getattr(Limits(**{name: 7}), name) == 7
 
@@ -182,7 +182,7 @@ def test_a_configuration_shows_no_key() -> None:
         with pytest.raises(TypeError, match="cannot be pickled"):
             keep(config)
     with pytest.raises(AttributeError):
-        config.base_url = "https://evil.example"  # type: ignore[misc]
+        config.base_url = "https://evil.example"  # type: ignore[misc]  # misuse on purpose
 
 
 @pytest.mark.parametrize("kind", [AsyncChainHub, ChainHub])
@@ -209,6 +209,6 @@ def test_settings_are_values() -> None:
     assert len({Timeout(), Timeout(), Timeout(read=1)}) == 2
     assert len({Limits(), Limits(), Limits(in_flight=1)}) == 2
     with pytest.raises(AttributeError):
-        Timeout().read = 5  # type: ignore[misc]
+        Timeout().read = 5  # type: ignore[misc]  # misuse on purpose
     with pytest.raises(TypeError):
         Timeout(*[5.0])

@@ -129,7 +129,7 @@ def test_policies_are_values() -> None:
     assert RetryPolicy() == RetryPolicy(max_attempts=4)
     assert len({RetryPolicy(), RetryPolicy(), RetryPolicy(max_delay=1)}) == 2
     with pytest.raises(AttributeError):
-        RetryPolicy().max_attempts = 5  # type: ignore[misc]
+        RetryPolicy().max_attempts = 5  # type: ignore[misc]  # misuse on purpose
 
 
 @settings(deadline=None)

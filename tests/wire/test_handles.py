@@ -130,7 +130,7 @@ async def test_none_when_cancelled_while_a_thread_is_at_it(
     """A file that a thread is opening or reading is closed though nobody waits for it any more."""
     path = _written(tmp_path / "cat", LARGE)
     with _SlowThreads(1) as threads:
-        current_token().native_token.set_default_executor(threads)  # type: ignore[attr-defined]
+        current_token().native_token.set_default_executor(threads)  # type: ignore[attr-defined]  # asyncio's own loop
         async with AsyncChainHub(KEY, base_url=server.url) as hub:
             with anyio.move_on_after(delay) as scope:
                 await hub.ideogram.replace_background(path, prompt="x")
