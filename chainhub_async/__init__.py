@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 from chainhub_async._version import __version__
 
 if TYPE_CHECKING:
+    from chainhub_async.batch.blocking import Batch
+    from chainhub_async.batch.front import AsyncBatch
+    from chainhub_async.batch.jobs import JobState, Outcome, PlanAction, PlannedJob
     from chainhub_async.client import AsyncChainHub, ClientOptions
     from chainhub_async.config import Limits, Timeout
     from chainhub_async.errors import (
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
         Attempt,
         AuthenticationError,
         BadRequestError,
+        BatchError,
+        BatchStoppedError,
         Billed,
         CertificateError,
         ChainHubError,
@@ -39,6 +44,8 @@ if TYPE_CHECKING:
         InvalidOptionError,
         InvalidReplyError,
         InvalidRequestError,
+        LedgerError,
+        LedgerLockedError,
         NameResolutionError,
         NotFoundError,
         PayloadTooLargeError,
@@ -48,6 +55,7 @@ if TYPE_CHECKING:
         RedirectError,
         ResultExpiredError,
         ServerError,
+        SpendLimitError,
         TaskError,
         TaskFailedError,
         TaskTimeoutError,
@@ -83,17 +91,20 @@ if TYPE_CHECKING:
     from chainhub_async.transport.retry import RetryPolicy
 
 _HOMES = {
+    "batch.blocking": "Batch",
+    "batch.front": "AsyncBatch",
+    "batch.jobs": "JobState Outcome PlanAction PlannedJob",
     "client": "AsyncChainHub ClientOptions",
     "config": "Limits Timeout",
     "errors": (
-        "APIError Attempt AuthenticationError BadRequestError Billed CertificateError "
-        "ChainHubError ClosedError ConfigurationError ConnectError ConnectionLostError "
-        "ContentRejectedError DeadlineError DownloadError EnvelopeError ImageChangedError "
-        "InsufficientBalanceError InvalidImageError InvalidOptionError InvalidReplyError "
-        "InvalidRequestError NameResolutionError NotFoundError PayloadTooLargeError "
-        "PermissionDeniedError ProxyError RateLimitError RedirectError ResultExpiredError "
-        "ServerError TaskError TaskFailedError TaskTimeoutError TransportError "
-        "UnsafeAddressError"
+        "APIError Attempt AuthenticationError BadRequestError BatchError BatchStoppedError "
+        "Billed CertificateError ChainHubError ClosedError ConfigurationError ConnectError "
+        "ConnectionLostError ContentRejectedError DeadlineError DownloadError EnvelopeError "
+        "ImageChangedError InsufficientBalanceError InvalidImageError InvalidOptionError "
+        "InvalidReplyError InvalidRequestError LedgerError LedgerLockedError "
+        "NameResolutionError NotFoundError PayloadTooLargeError PermissionDeniedError "
+        "ProxyError RateLimitError RedirectError ResultExpiredError ServerError SpendLimitError "
+        "TaskError TaskFailedError TaskTimeoutError TransportError UnsafeAddressError"
     ),
     "events": (
         "CallCancelled DownloadProgress Event Paused ReplyReceived RequestQueued "
@@ -111,10 +122,14 @@ _HOMES = {
 
 __all__ = [
     "APIError",
+    "AsyncBatch",
     "AsyncChainHub",
     "Attempt",
     "AuthenticationError",
     "BadRequestError",
+    "Batch",
+    "BatchError",
+    "BatchStoppedError",
     "Billed",
     "CallCancelled",
     "CertificateError",
@@ -142,14 +157,20 @@ __all__ = [
     "InvalidOptionError",
     "InvalidReplyError",
     "InvalidRequestError",
+    "JobState",
+    "LedgerError",
+    "LedgerLockedError",
     "Limits",
     "MagicPrompt",
     "NameResolutionError",
     "NotFoundError",
+    "Outcome",
     "PaletteName",
     "Paused",
     "PayloadTooLargeError",
     "PermissionDeniedError",
+    "PlanAction",
+    "PlannedJob",
     "ProxyError",
     "RateLimitError",
     "RedirectError",
@@ -164,6 +185,7 @@ __all__ = [
     "RetryScheduled",
     "Saved",
     "ServerError",
+    "SpendLimitError",
     "StylePreset",
     "SupportsRead",
     "Task",

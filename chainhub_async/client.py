@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import aiohttp
     from typing_extensions import Self, Unpack
 
+    from chainhub_async.batch.front import AsyncBatch
+
 
 class ClientOptions(TypedDict, total=False):
     """The settings that `with_options` can change."""
@@ -226,6 +228,62 @@ class AsyncChainHub:
             return await wait_for(
                 partial(self.request, "GET"), task, path=path, interval=interval, timeout=timeout
             )
+
+    def batch(
+        self,
+        *,
+        ledger: str | os.PathLike[str] | None = None,
+        save_to: str | os.PathLike[str] | None = None,
+        ordered: bool = False,
+        max_images: int | None = None,
+        resend_uncertain: bool = False,
+        retry_refused: bool = False,
+        overwrite: bool = False,
+        task_path: str | None = None,
+        grace: float = 30.0,
+    ) -> AsyncBatch:
+        """Returns a batch: any number of calls, each paid for at most once, resumable.
+
+        The same bytes with the same options are one job, however often they occur and whatever
+        their name. With a ledger, jobs that an earlier run finished are skipped, results that it
+        did not save are downloaded, and jobs that may have been billed are held.
+
+        Args:
+            ledger: an SQLite file, created if missing, in which every job is recorded before its
+                first byte is sent. Without one, nothing outlives the batch.
+            save_to: the directory for the images, created if missing; by default they are not
+                downloaded. Files are named after the input: `photo.jpg` becomes `photo.png`.
+            ordered: yield outcomes in the order of the inputs.
+            max_images: how many images this batch may be billed for; None for no limit.
+            resend_uncertain: also send jobs that an earlier run left `UNCERTAIN`. Each of them
+                risks paying for the same image again.
+            retry_refused: also send jobs that the gateway refused in an earlier run.
+            overwrite: replace existing files. By default, such a result is saved under the next
+                free name.
+            task_path: the polling path for unfinished results, see `wait`; by default they are not
+                waited for.
+            grace: for how many seconds calls that may already be billed are waited for when the
+                batch is stopped or cancelled.
+
+        Raises:
+            ConfigurationError: a setting is invalid; the message says which.
+        """
+        # Most programs need no database.
+        from chainhub_async.batch.front import AsyncBatch  # noqa: PLC0415
+        from chainhub_async.batch.settings import BatchSettings  # noqa: PLC0415
+
+        settings = BatchSettings(
+            ledger=ledger,
+            save_to=save_to,
+            ordered=ordered,
+            max_images=max_images,
+            resend_uncertain=resend_uncertain,
+            retry_refused=retry_refused,
+            overwrite=overwrite,
+            task_path=task_path,
+            grace=grace,
+        )
+        return AsyncBatch(settings, self._transport, self._downloader)
 
     async def save(
         self,

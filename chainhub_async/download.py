@@ -52,12 +52,14 @@ class Job:
         publish: gives the finished file its name; receives its path and the right suffix.
         expires_at: when the URL stops working, if known.
         allow_private: also download from private and loopback addresses.
+        token: makes the temporary file's name unique; by default random.
     """
 
     url: str
     directory: Path
     stem: str
     publish: Publish
+    token: str | None = None
     expires_at: datetime | None = None
     allow_private: bool = False
 
@@ -108,7 +110,7 @@ class Downloader:
         )
 
     async def _try(self, call: int, job: Job, deadlines: Deadlines) -> Path:
-        part = files.PartFile(job.directory, job.stem)
+        part = files.PartFile(job.directory, job.stem, job.token)
         saved: Saved | None = None
         try:
             with deadlines.scope:

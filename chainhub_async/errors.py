@@ -30,9 +30,14 @@
     ├── TaskError
     │   ├── TaskFailedError          the task ended without a result
     │   └── TaskTimeoutError         the wait ended before the task did; see `task`
-    └── DownloadError                a result could not be downloaded; retrying is free
-        ├── ResultExpiredError       results expire after 24 hours
-        └── UnsafeAddressError       the result's URL leads to a non-public address
+    ├── DownloadError                a result could not be downloaded; retrying is free
+    │   ├── ResultExpiredError       results expire after 24 hours
+    │   └── UnsafeAddressError       the result's URL leads to a non-public address
+    └── BatchError                   a batch starts nothing new
+        ├── BatchStoppedError        it was cancelled or closed, or too many calls failed in a row
+        ├── SpendLimitError          `max_images` is reached
+        └── LedgerError              the ledger cannot be read or written
+            └── LedgerLockedError    another process is using it
 
 Each carries what you need to decide what to do next, above all `billed`.
 """
@@ -299,6 +304,26 @@ class ResultExpiredError(DownloadError):
 
 class UnsafeAddressError(DownloadError):
     """The result's URL leads to a private address; see `allow_private`."""
+
+
+class BatchError(ChainHubError):
+    """A batch starts nothing new. Calls in progress are recorded when they end."""
+
+
+class BatchStoppedError(BatchError):
+    """The batch was cancelled or closed, or too many of its calls failed in a row."""
+
+
+class SpendLimitError(BatchError):
+    """One more call could exceed `max_images`."""
+
+
+class LedgerError(BatchError):
+    """The ledger cannot be read or written. Without it, nothing is sent."""
+
+
+class LedgerLockedError(LedgerError):
+    """Another batch, in this process or another, is using the ledger."""
 
 
 @contextmanager

@@ -6,6 +6,7 @@ A name here comes from the caller or from this package, never from a server.
 from __future__ import annotations
 
 import errno
+import filecmp
 import itertools
 import os
 import re
@@ -38,9 +39,9 @@ def safe_stem(text: str, fallback: str = "image") -> str:
     return f"_{stem}" if stem.partition(".")[0].lower() in _DEVICES else stem
 
 
-def part_path(directory: Path, stem: str) -> Path:
+def part_path(directory: Path, stem: str, token: str | None = None) -> Path:
     """Returns a temporary name for a file of this stem: unguessable, in the same directory."""
-    return directory / f".{stem[:60]}.{secrets.token_hex(8)}.part"
+    return directory / f".{stem[:60]}.{token or secrets.token_hex(8)}.part"
 
 
 class PartFile:
@@ -48,10 +49,17 @@ class PartFile:
 
     Cancelling the caller does not stop the thread it waited for. So `drop` waits for whatever is
     running when it is called, and nothing starts afterwards.
+
+    Args:
+        directory: where it is written.
+        stem: the start of its name.
+        token: makes the name unique. If given, a file that an earlier process left under the same
+            name is removed.
     """
 
-    def __init__(self, directory: Path, stem: str) -> None:
-        self._path = part_path(directory, stem)
+    def __init__(self, directory: Path, stem: str, token: str | None = None) -> None:
+        self._path = part_path(directory, stem, token)
+        self._known = token is not None
         self._lock = threading.Lock()
         self._file: BinaryIO | None = None
         self._dropped = False
@@ -61,6 +69,8 @@ class PartFile:
         with self._lock:
             self._check()
             if self._file is None:
+                if self._known:
+                    self._path.unlink(missing_ok=True)
                 self._file = self._path.open("xb")
             self._file.write(data)
 
@@ -110,6 +120,27 @@ def publish_new(directory: Path, stem: str, part: Path, suffix: str) -> Path:
         target = directory / f"{stem} ({next(numbers)}){suffix}"
     _sync_directory(directory)
     return target
+
+
+def publish_once(directory: Path, stem: str, part: Path, suffix: str) -> Path:
+    """Like `publish_new`, but a file of that name with the same content is taken for this one.
+
+    So a file that was published and not recorded as such is not published twice.
+    """
+    for number in itertools.count(1):
+        target = directory / (f"{stem}{suffix}" if number == 1 else f"{stem} ({number}){suffix}")
+        if _rename_if_free(part, target):
+            break
+        if not target.is_symlink() and target.is_file() and filecmp.cmp(part, target, False):
+            part.unlink()
+            break
+    _sync_directory(directory)
+    return target
+
+
+def publish_over(directory: Path, stem: str, part: Path, suffix: str) -> Path:
+    """Gives the complete file the name of this stem, replacing any existing file."""
+    return publish_as(directory / f"{stem}{suffix}", part, suffix)
 
 
 def _rename_if_free(part: Path, target: Path) -> bool:

@@ -131,10 +131,15 @@ class ImageSource:
             return await anyio.to_thread.run_sync(cls.from_path, image)
         if callable(getattr(image, "read", None)):
             return await _from_file_object(image)
-        raise InvalidImageError(
-            f"image is a {type(image).__name__}; a path, bytes, a file opened in binary mode, or "
-            "an ImageSource is expected."
-        )
+        raise not_an_image(image)
+
+
+def not_an_image(given: object) -> InvalidImageError:
+    """Returns the error for what is no form of an image."""
+    return InvalidImageError(
+        f"image is a {type(given).__name__}; a path, bytes, a file opened in binary mode, or an "
+        "ImageSource is expected."
+    )
 
 
 ImageInput: TypeAlias = (

@@ -61,7 +61,7 @@ class Portal:
         Raises:
             ClosedError: the client was closed, was forked, or is called from its own loop.
         """
-        work = _Call(partial(call, *args, **kwargs))
+        work = PortalCall(partial(call, *args, **kwargs))
         try:
             self._submit(work)
             work.wait()
@@ -71,6 +71,18 @@ class Portal:
             raise
         finally:
             del work  # else an exception would hold this frame, and this frame the exception
+
+    def start(
+        self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> PortalCall[T]:
+        """Starts a coroutine function, whose end the caller waits for later.
+
+        Raises:
+            ClosedError: as for `run`.
+        """
+        work = PortalCall(partial(call, *args, **kwargs))
+        self._submit(work)
+        return work
 
     def close(self) -> None:
         """Ends the loop and waits for it. Calls in progress in other threads fail."""
@@ -83,7 +95,7 @@ class Portal:
             loop.end()
             loop.join()
 
-    def _submit(self, work: _Call[Any]) -> None:
+    def _submit(self, work: PortalCall[Any]) -> None:
         # Before the lock, which a fork may leave locked for ever.
         self._process = self._process or os.getpid()
         if self._process != os.getpid():
@@ -116,7 +128,7 @@ class Portal:
         return loop if self._loop is None else self._loop
 
 
-class _Call(Generic[T]):
+class PortalCall(Generic[T]):
     """One call passed to a loop. Methods run on the loop unless their docstring says otherwise."""
 
     def __init__(self, start: Callable[[], Awaitable[T]]) -> None:
@@ -136,6 +148,11 @@ class _Call(Generic[T]):
         self._loop, loop.is_used = loop, True
         context = _context()
         loop.post(lambda group: context.run(self._begin, group))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the call has ended; in any thread."""
+        return self._ended
 
     def wait(self) -> None:
         """Waits until the call has ended; in the caller's thread."""

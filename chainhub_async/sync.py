@@ -34,6 +34,8 @@ from chainhub_async.transport.retry import RetryPolicy
 if TYPE_CHECKING:
     from typing_extensions import Self, Unpack
 
+    from chainhub_async.batch.blocking import Batch
+
 
 class Ideogram:
     """The Ideogram endpoints, available as `hub.ideogram`."""
@@ -274,6 +276,60 @@ class ChainHub:
         return self._portal.run(
             self._async.wait, task, path=path, interval=interval, timeout=timeout
         )
+
+    def batch(
+        self,
+        *,
+        ledger: str | os.PathLike[str] | None = None,
+        save_to: str | os.PathLike[str] | None = None,
+        ordered: bool = False,
+        max_images: int | None = None,
+        resend_uncertain: bool = False,
+        retry_refused: bool = False,
+        overwrite: bool = False,
+        task_path: str | None = None,
+        grace: float = 30.0,
+    ) -> Batch:
+        """Returns a batch: any number of calls, each paid for at most once, resumable.
+
+        The same bytes with the same options are one job, however often they occur and whatever
+        their name. With a ledger, jobs that an earlier run finished are skipped, results that it
+        did not save are downloaded, and jobs that may have been billed are held.
+
+        Args:
+            ledger: an SQLite file, created if missing, in which every job is recorded before its
+                first byte is sent. Without one, nothing outlives the batch.
+            save_to: the directory for the images, created if missing; by default they are not
+                downloaded. Files are named after the input: `photo.jpg` becomes `photo.png`.
+            ordered: yield outcomes in the order of the inputs.
+            max_images: how many images this batch may be billed for; None for no limit.
+            resend_uncertain: also send jobs that an earlier run left `UNCERTAIN`. Each of them
+                risks paying for the same image again.
+            retry_refused: also send jobs that the gateway refused in an earlier run.
+            overwrite: replace existing files. By default, such a result is saved under the next
+                free name.
+            task_path: the polling path for unfinished results, see `wait`; by default they are not
+                waited for.
+            grace: for how many seconds calls that may already be billed are waited for when the
+                batch is stopped or cancelled.
+
+        Raises:
+            ConfigurationError: a setting is invalid; the message says which.
+        """
+        from chainhub_async.batch.blocking import Batch  # noqa: PLC0415 - see the twin
+
+        batch = self._async.batch(
+            ledger=ledger,
+            save_to=save_to,
+            ordered=ordered,
+            max_images=max_images,
+            resend_uncertain=resend_uncertain,
+            retry_refused=retry_refused,
+            overwrite=overwrite,
+            task_path=task_path,
+            grace=grace,
+        )
+        return Batch(batch, self._portal)
 
     def save(
         self,

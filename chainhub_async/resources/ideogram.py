@@ -110,11 +110,19 @@ async def replace_background_request(call: ReplaceBackground, timeout: Timeout) 
     Raises:
         InvalidRequestError: part of it cannot be sent; the message says which.
     """
+    options = checked_options(call)
+    image = await ImageSource.of(call.image)
+    references = [await ImageSource.of(each) for each in style_references(call)]
+    return request_of(call, options, image, references, timeout)
+
+
+def checked_options(call: ReplaceBackground) -> list[Part]:
+    """Checks everything about a call but its images, and returns the fields for it."""
     if call.style_codes is not None and call.style_reference_images is not None:
         raise InvalidOptionError(
             "style_codes and style_reference_images cannot be combined; pass one of them."
         )
-    options = [
+    return [
         *fields.text("prompt", call.prompt),
         *fields.option("magic_prompt", call.magic_prompt),
         *fields.integer("num_images", call.num_images, 1, 8),
@@ -125,23 +133,39 @@ async def replace_background_request(call: ReplaceBackground, timeout: Timeout) 
         *fields.style_codes("style_codes", call.style_codes),
         *fields.further("extra_fields", call.extra_fields, _FIELDS),
     ]
-    references = fields.items("style_reference_images", call.style_reference_images, "images")
-    image = Part.image("image", await ImageSource.of(call.image))
-    return Request(
-        method="POST",
-        path=_REPLACE_BACKGROUND,
-        parts=(*options, image, *await _style_references(references)),
-        images=call.num_images or 1,
-        timeout=timeout,
-    )
 
 
-async def _style_references(images: list[Any]) -> list[Part]:
-    sources = [await ImageSource.of(image) for image in images]
-    total = sum(source.size for source in sources)
+def style_references(call: ReplaceBackground) -> list[Any]:
+    """Returns the style reference images of a call as they were given."""
+    return fields.items("style_reference_images", call.style_reference_images, "images")
+
+
+def request_of(
+    call: ReplaceBackground,
+    options: list[Part],
+    image: ImageSource,
+    references: list[ImageSource],
+    timeout: Timeout,
+) -> Request:
+    """Returns the request of a call whose parts were checked.
+
+    Raises:
+        InvalidImageError: the style reference images are too large together.
+    """
+    total = sum(source.size for source in references)
     if total > IMAGE_LIMIT:
         raise InvalidImageError(
             f"The style reference images total {total:,} bytes; at most {IMAGE_LIMIT:,} "
             "(10 MiB) are allowed."
         )
-    return [Part.image("style_reference_images", source) for source in sources]
+    return Request(
+        method="POST",
+        path=_REPLACE_BACKGROUND,
+        parts=(
+            *options,
+            Part.image("image", image),
+            *(Part.image("style_reference_images", source) for source in references),
+        ),
+        images=call.num_images or 1,
+        timeout=timeout,
+    )

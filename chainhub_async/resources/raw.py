@@ -38,11 +38,11 @@ def raw_request(
     method: str,
     path: str,
     *,
-    json: Any,
-    form: Mapping[str, Any] | None,
-    params: Mapping[str, str] | None,
-    headers: Mapping[str, str] | None,
-    images: int,
+    json: Any = None,
+    form: Mapping[str, Any] | None = None,
+    params: Mapping[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
+    images: int = 0,
     timeout: Timeout,
 ) -> Request:
     """Checks the arguments of `hub.request` and returns the request.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -68,12 +68,13 @@ class Exchange:
         total_left: float | None,
         max_retry_after: float,
         on_progress: Callable[[Body], None],
+        before_last: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._way = way
         self._request = request
         self._max_retry_after = max_retry_after
         self._on_progress = on_progress
-        self.body: Body | None = Body.of(request, self._progressed)
+        self.body: Body | None = Body.of(request, self._progressed, before_last)
         self.deadlines: Deadlines = Deadlines(
             request.timeout,
             total_left=total_left,
@@ -123,17 +124,17 @@ class Exchange:
             safe=self._request.safe,
         )
 
-    def attempt(self, number: int, failure: Failure) -> Attempt:
+    def attempt(self, number: int, reason: str, billed: errors.Billed) -> Attempt:
         """Returns the attempt as it is recorded on exceptions."""
         seen = self.evidence
         return Attempt(
             number=number,
             phase=seen.phase,
-            reason=failure.error.message,
+            reason=reason,
             bytes_sent=seen.bytes_sent,
             bytes_total=seen.bytes_total,
             status=self._status,
-            billed=failure.verdict.billed,
+            billed=billed,
         )
 
     def _progressed(self, body: Body) -> None:

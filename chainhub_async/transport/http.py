@@ -33,7 +33,7 @@ from chainhub_async.events import (
 from chainhub_async.transport import evidence
 from chainhub_async.transport.evidence import Failure, Verdict
 from chainhub_async.transport.exchange import Exchange, Way
-from chainhub_async.transport.messages import Request, Response
+from chainhub_async.transport.messages import Journal, Request, Response
 from chainhub_async.transport.multipart import Body
 from chainhub_async.transport.pool import Pool
 from chainhub_async.transport.retry import RetryPolicy
@@ -60,6 +60,7 @@ class _Call:
 
     number: int
     request: Request
+    journal: Journal | None
     attempts: tuple[Attempt, ...] = ()
     exchange: Exchange | None = None
     spent: float = 0.0
@@ -93,10 +94,21 @@ class _Call:
         error.billed = self.billed(error.billed)
         error.bytes_sent = error.bytes_sent or self.bytes_sent
 
+    def cancelled(self) -> Attempt:
+        """Returns the attempt that a cancellation ended."""
+        billed = self.billed()
+        if self.exchange is None:
+            reason = "cancelled before it began"
+            return Attempt(number=self.attempt, phase="connect", reason=reason, billed=billed)
+        return self.exchange.attempt(self.attempt, "cancelled", billed)
+
     def failed(self, failure: Failure) -> None:
         """Records how the current attempt ended."""
         if self.exchange is not None:
-            self.attempts += (self.exchange.attempt(self.attempt, failure),)
+            made = self.exchange.attempt(
+                self.attempt, failure.error.message, failure.verdict.billed
+            )
+            self.attempts += (made,)
             self.spent += self.exchange.deadlines.spent
             self.exchange = None
 
@@ -118,19 +130,25 @@ class Transport:
     on_event: OnEvent | None = attrs.field(default=None, repr=False)
     draw: Callable[[], float] = attrs.field(default=random.random, repr=False)
 
-    async def send(self, request: Request, read: Callable[[Response], T]) -> T:
+    async def send(
+        self,
+        request: Request,
+        read: Callable[[Response], T],
+        journal: Journal | None = None,
+    ) -> T:
         """Sends `request`, retrying while it is provably unexecuted and the policy allows it.
 
         Args:
             request: the request.
             read: turns a 2xx response into a result, or raises what is wrong with it.
+            journal: is told how the call proceeds.
 
         Raises:
             ChainHubError: the error of the last attempt, with all attempts recorded on it.
         """
         self._refuse_what_never_fits(request)
         await self.pool.bind()
-        call = _Call(next(self.pool.numbers), request)
+        call = _Call(next(self.pool.numbers), request, journal)
         self.pool.budget.call_started()
         self.emit(RequestQueued(call=call.number, images=request.images))
         try:
@@ -149,12 +167,15 @@ class Transport:
             )
             call.mark(unexpected)
         except BaseException:
+            last = call.cancelled()
+            if journal is not None:
+                journal.cancelled(last)
             self.emit(
                 CallCancelled(
                     call=call.number,
-                    attempt=call.attempt,
-                    bytes_sent=call.bytes_sent,
-                    billed=call.billed(),
+                    attempt=last.number,
+                    bytes_sent=last.bytes_sent,
+                    billed=last.billed,
                 )
             )
             raise
@@ -173,6 +194,8 @@ class Transport:
         while True:
             number = call.attempt
             async with self.pool.gate.enter(call.request.images):
+                if call.journal is not None:
+                    await call.journal.begin()
                 started = anyio.current_time()
                 call.exchange = await self._exchange(call)
                 outcome = await call.exchange.run()
@@ -184,6 +207,8 @@ class Transport:
             self._ease_off(outcome, call.number, started, delay)
             if delay is None:
                 raise outcome.error
+            if call.journal is not None:
+                await call.journal.failed(call.attempts[-1])
             call.spent += delay
             reason = outcome.error.message
             self.emit(RetryScheduled(call=call.number, attempt=number, delay=delay, reason=reason))
@@ -217,6 +242,7 @@ class Transport:
             total_left=call.left,
             max_retry_after=self.retry.max_retry_after,
             on_progress=progressed,
+            before_last=None if call.journal is None else call.journal.complete,
         )
 
     def _delay(self, failure: Failure, call: _Call) -> float | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
 from chainhub_async.config import Timeout
-from chainhub_async.errors import printable
+from chainhub_async.errors import Attempt, printable
 from chainhub_async.images import ImageSource
 
 
@@ -116,3 +116,23 @@ class Response:
             return json.loads(self.body)
         except RecursionError:
             raise ValueError("the JSON is nested too deeply") from None
+
+
+class Journal(Protocol):
+    """Told, in this order, how a call proceeds; what it raises ends the call unexecuted."""
+
+    async def begin(self) -> None:
+        """An attempt is about to be made; nothing of it has been sent."""
+        ...
+
+    async def complete(self) -> None:
+        """The attempt's last bytes are about to be sent: from here on it may be executed."""
+        ...
+
+    async def failed(self, attempt: Attempt) -> None:
+        """The attempt failed, and another may follow."""
+        ...
+
+    def cancelled(self, attempt: Attempt) -> None:
+        """The call was cancelled during this attempt; `billed` covers all attempts."""
+        ...

@@ -19,7 +19,7 @@ import anyio.to_thread
 from aiohttp import payload
 from aiohttp.abc import AbstractStreamWriter
 
-from chainhub_async.errors import ImageChangedError, printable
+from chainhub_async.errors import ChainHubError, ImageChangedError, printable
 from chainhub_async.images import FileStamp, ImageSource, open_regular
 from chainhub_async.transport.messages import Part, Request
 from chainhub_async.transport.recorder import Recorder
@@ -72,7 +72,11 @@ class Body(payload.Payload):
     """
 
     def __init__(
-        self, segments: list[Segment], content_type: str, on_progress: Callable[[Body], None]
+        self,
+        segments: list[Segment],
+        content_type: str,
+        on_progress: Callable[[Body], None],
+        before_last: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__(None, content_type=content_type)
         self._autoclose = True
@@ -81,25 +85,38 @@ class Body(payload.Payload):
             len(segment) if isinstance(segment, bytes) else segment.size for segment in segments
         )
         self._on_progress = on_progress
+        self._before_last = before_last
         self._transport: Any = None  # asyncio's transport while the body is being sent
         self._started = False
         self._finished = anyio.Event()
         self.handed: int = 0
         self.received: bytearray = bytearray()
-        self.error: ImageChangedError | None = None
+        self.error: ChainHubError | None = None
 
     @classmethod
-    def of(cls, request: Request, on_progress: Callable[[Body], None]) -> Body | None:
-        """Returns a new body for `request`, or None if it has none."""
+    def of(
+        cls,
+        request: Request,
+        on_progress: Callable[[Body], None],
+        before_last: Callable[[], Awaitable[None]] | None = None,
+    ) -> Body | None:
+        """Returns a new body for `request`, or None if it has none.
+
+        Args:
+            request: the request.
+            on_progress: called whenever bytes were handed over.
+            before_last: awaited before the bytes without which the body is not complete; what it
+                raises aborts the body.
+        """
         if request.parts:
             # 192 random bits: no content holds it by chance, none can be made to hold it.
             boundary = secrets.token_hex(24)
             kind = f"multipart/form-data; boundary={boundary}"
-            return cls(multipart(request.parts, boundary), kind, on_progress)
+            return cls(multipart(request.parts, boundary), kind, on_progress, before_last)
         if request.content is not None:
             # An empty Content-Type is no header that may be sent.
             kind = request.content_type or "application/octet-stream"
-            return cls([request.content], kind, on_progress)
+            return cls([request.content], kind, on_progress, before_last)
         return None
 
     @property
@@ -129,7 +146,7 @@ class Body(payload.Payload):
                 self.received = Recorder.start(self._transport)
             await self._write_segments(writer)
             self._transport = None  # from here on the connection may serve another call
-        except ImageChangedError as error:
+        except ChainHubError as error:
             self.error = error
             raise
         finally:
@@ -184,6 +201,8 @@ class Body(payload.Payload):
             else:
                 await self._write_file(writer, pending, segment)
             pending = b""
+        if self._before_last is not None:
+            await self._before_last()
         await self._write_chunk(writer, pending)
 
     async def _write_chunk(self, writer: AbstractStreamWriter, chunk: bytes) -> None:

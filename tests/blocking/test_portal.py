@@ -621,7 +621,7 @@ def test_an_interruption_right_after_the_hand_over(monkeypatch: pytest.MonkeyPat
     portal, work = Portal(nothing), Work()
     portal.run(nothing)
     assert portal._loop
-    submit = portal_module._Call.submit
+    submit = portal_module.PortalCall.submit
 
     def interrupted(self: Any, loop: Any) -> None:
         submit(self, loop)
@@ -629,7 +629,7 @@ def test_an_interruption_right_after_the_hand_over(monkeypatch: pytest.MonkeyPat
 
     busy = threading.Event()
     portal._loop.post(partial(hold_up, busy))
-    monkeypatch.setattr(portal_module._Call, "submit", interrupted)
+    monkeypatch.setattr(portal_module.PortalCall, "submit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         portal.run(work)
     assert work.begun == 0
@@ -656,7 +656,7 @@ def test_clean_up_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
     portal = Portal(nothing)
     portal.run(nothing)
-    monkeypatch.setattr(portal_module._Call, "wait", interrupted)
+    monkeypatch.setattr(portal_module.PortalCall, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         portal.run(careful)
     assert steps == ["cleared"]

@@ -36,6 +36,35 @@ PROGRAMS = {
             paths = await hub.save(done, folder, name="dog")
             found.extend([(path.name, path.read_bytes()) for path in paths])
     """,
+    "batch": """
+        requests = [ReplaceBackground(photo, prompt=f"p{n % 3}", seed=n) for n in range(5)]
+        requests = [*requests, requests[0], ReplaceBackground(b"no image"), "no call"]
+        async with AsyncChainHub(key, base_url=url) as hub:
+            for again in range(2):
+                async with hub.batch(
+                    ledger=folder / "ledger.db", save_to=folder / "out", ordered=True, max_images=4
+                ) as batch:
+                    async for planned in batch.plan(requests):
+                        found.extend([(planned.index, planned.action, planned.images)])
+                    async for outcome in batch.run(requests):
+                        found.extend([(outcome.index, outcome.state.value, outcome.saved[0].name)
+                            if outcome.saved else (outcome.index, type(outcome.error))])
+                    found.extend([batch.spent, str(batch.stopped)])
+            batch = hub.batch()
+            for wrong in [batch.run, hub.batch().plan]:
+                try:
+                    wrong(5)
+                except InvalidRequestError as error:
+                    found.extend([str(error)])
+            try:
+                batch.run([])
+            except BatchStoppedError as error:
+                found.extend([str(error).partition(":")[0]])
+            try:
+                hub.batch(max_images=-1)
+            except ConfigurationError as error:
+                found.extend([str(error)])
+    """,
     "request": """
         async with AsyncChainHub(key, base_url=url) as hub:
             answer = await hub.request("GET", "/v1/models")

@@ -21,6 +21,9 @@ MODULES = {
     "models": set[str](),
     "config": {"ClientConfig", "Secret"},
     "images": {"FileStamp"},
+    "batch.blocking": set[str](),
+    "batch.front": set[str](),
+    "batch.jobs": set[str](),
     "client": set[str](),
     "sync": {"Ideogram"},
 }

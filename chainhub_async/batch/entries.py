@@ -1,0 +1,275 @@
+"""What is written into a ledger and read from it: functions of a connection. Each blocks.
+
+They run inside a transaction and may be repeated after a rollback, so they change nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from chainhub_async._version import __version__
+from chainhub_async.batch.jobs import JobState
+from chainhub_async.batch.records import (
+    SavedFile,
+    error_of_json,
+    error_to_json,
+    now,
+    reply_of_row,
+    reply_to_row,
+)
+from chainhub_async.errors import Attempt, Billed, ChainHubError
+from chainhub_async.transport.messages import Response
+
+
+@attrs.frozen(kw_only=True)
+class Job:
+    """What the ledger knows of a job."""
+
+    state: JobState
+    billed: Billed
+    error: ChainHubError | None
+    reply: Response | None
+
+
+@attrs.frozen(kw_only=True)
+class Settlement:
+    """How a job ended, or went on, to be recorded.
+
+    Attributes:
+        key: the job.
+        state: its new state.
+        billed: whether it cost money.
+        error: why it failed.
+        reply: the gateway's response, if one came.
+        request_id: the gateway's ID for the call.
+    """
+
+    key: str
+    state: JobState
+    billed: Billed
+    error: ChainHubError | None = None
+    reply: Response | None = None
+    request_id: str | None = None
+
+
+def start_run(connection: sqlite3.Connection) -> int:
+    """Records the start of a run and returns its number."""
+    row = connection.execute(
+        "INSERT INTO runs (started_at, version, pid) VALUES (?, ?, ?)",
+        (now(), __version__, os.getpid()),
+    )
+    return int(row.lastrowid or 0)
+
+
+def end_run(connection: sqlite3.Connection, run: int) -> None:
+    """Records the end of a run."""
+    connection.execute("UPDATE runs SET ended_at = ? WHERE id = ?", (now(), run))
+
+
+def recover(connection: sqlite3.Connection) -> None:
+    """Settles the jobs that an interrupted run was sending.
+
+    One whose last bytes never left was not executed. Of any other nobody knows.
+    """
+    open_jobs = connection.execute("SELECT key FROM jobs WHERE state = 'SENDING'").fetchall()
+    for (key,) in open_jobs:
+        connection.execute(
+            "UPDATE attempts SET ended_at = ?, reason = 'the run was interrupted',"
+            " billed = CASE WHEN sent_at IS NULL THEN 'no' ELSE 'maybe' END WHERE key = ?"
+            " AND ended_at IS NULL",
+            (now(), key),
+        )
+        (maybe,) = connection.execute(
+            "SELECT count(*) FROM attempts WHERE key = ? AND billed != 'no' AND run ="
+            " (SELECT max(run) FROM attempts WHERE key = ?)",
+            (key, key),
+        ).fetchone()
+        lost = ChainHubError(
+            "The run was interrupted when the request had left and its response had not arrived."
+            if maybe
+            else "The run was interrupted before the request was sent completely.",
+            billed=Billed.MAYBE if maybe else Billed.NO,
+        )
+        state = JobState.UNCERTAIN if maybe else JobState.PENDING
+        settle(connection, Settlement(key=key, state=state, billed=lost.billed, error=lost))
+
+
+def put_back(
+    connection: sqlite3.Connection, states: Sequence[JobState], keys: Sequence[str]
+) -> int:
+    """Makes jobs of these states `PENDING` again and returns how many."""
+    marks = ",".join("?" * len(states))
+    chosen = " OR ".join(["substr(key, 1, length(?)) = ?"] * len(keys)) or "1"
+    done = connection.execute(
+        f"UPDATE jobs SET state = 'PENDING', updated_at = ? WHERE state IN ({marks})"  # noqa: S608 - marks
+        f" AND ({chosen})",
+        (now(), *(state.value for state in states), *(key for key in keys for _ in "12")),
+    )
+    return done.rowcount
+
+
+def add_job(
+    connection: sqlite3.Connection,
+    *,
+    key: str,
+    endpoint: str,
+    image_sha256: str,
+    options: str,
+    images: int,
+) -> None:
+    """Adds a job unless it is known."""
+    connection.execute(
+        "INSERT INTO jobs (key, state, endpoint, image_sha256, options, images, created_at,"
+        " updated_at) VALUES (?, 'PENDING', ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        (key, endpoint, image_sha256, options, images, now(), now()),
+    )
+
+
+def job(connection: sqlite3.Connection, key: str) -> Job | None:
+    """Returns what is known of a job, or None."""
+    row = connection.execute(
+        "SELECT state, billed, error, reply_status, reply_headers, reply, received_at FROM jobs"
+        " WHERE key = ?",
+        (key,),
+    ).fetchone()
+    if row is None:
+        return None
+    state, billed, error, status, headers, body, received = row
+    return Job(
+        state=JobState(state),
+        billed=Billed(billed),
+        error=error_of_json(error),
+        reply=None if status is None else reply_of_row(status, headers, body, received),
+    )
+
+
+class JobChangedError(ChainHubError):
+    """A job is no longer in the state in which it was decided to send it."""
+
+
+def begin_attempt(connection: sqlite3.Connection, key: str, run: int, expected: JobState) -> int:
+    """Records the intent to send a job, and returns the attempt's number.
+
+    Raises:
+        JobChangedError: it is not in the expected state; nothing was recorded.
+    """
+    changed = connection.execute(
+        "UPDATE jobs SET state = 'SENDING', updated_at = ? WHERE key = ? AND state = ?",
+        (now(), key, expected.value),
+    )
+    if not changed.rowcount:
+        raise JobChangedError(f"Job {key} is no longer {expected}.")
+    (number,) = connection.execute(
+        "SELECT coalesce(max(number), 0) + 1 FROM attempts WHERE key = ?", (key,)
+    ).fetchone()
+    connection.execute(
+        "INSERT INTO attempts (key, number, run, started_at) VALUES (?, ?, ?, ?)",
+        (key, number, run, now()),
+    )
+    return int(number)
+
+
+def mark_sent(connection: sqlite3.Connection, key: str, number: int) -> None:
+    """Records that the last bytes of an attempt are about to leave."""
+    connection.execute(
+        "UPDATE attempts SET sent_at = ? WHERE key = ? AND number = ?", (now(), key, number)
+    )
+
+
+def end_attempt(
+    connection: sqlite3.Connection, key: str, number: int, attempt: Attempt | None
+) -> None:
+    """Records how an attempt ended; None if it brought a usable response."""
+    if attempt is None:
+        connection.execute(
+            "UPDATE attempts SET ended_at = ?, billed = 'yes' WHERE key = ? AND number = ?",
+            (now(), key, number),
+        )
+        return
+    connection.execute(
+        "UPDATE attempts SET ended_at = ?, billed = ?, phase = ?, status = ?, bytes_sent = ?,"
+        " bytes_total = ?, reason = ? WHERE key = ? AND number = ?",
+        (
+            now(),
+            attempt.billed.value,
+            attempt.phase,
+            attempt.status,
+            attempt.bytes_sent,
+            attempt.bytes_total,
+            attempt.reason,
+            key,
+            number,
+        ),
+    )
+
+
+def settle(connection: sqlite3.Connection, how: Settlement) -> None:
+    """Records a job's new state."""
+    connection.execute(
+        "UPDATE jobs SET state = ?, billed = ?, error = ?, request_id = coalesce(?, request_id),"
+        " updated_at = ? WHERE key = ?",
+        (
+            how.state.value,
+            how.billed.value,
+            None if how.error is None else error_to_json(how.error),
+            how.request_id,
+            now(),
+            how.key,
+        ),
+    )
+    if how.reply is not None:
+        connection.execute(
+            "UPDATE jobs SET reply_status = ?, reply_headers = ?, reply = ?, received_at = ?"
+            " WHERE key = ?",
+            (*reply_to_row(how.reply), how.key),
+        )
+
+
+def outputs(connection: sqlite3.Connection, source: str, key: str) -> tuple[SavedFile, ...]:
+    """Returns the files that were saved for an input."""
+    rows = connection.execute(
+        "SELECT number, path, bytes, modified_ns FROM outputs WHERE source = ? AND key = ?"
+        " ORDER BY number",
+        (source, key),
+    )
+    return tuple(SavedFile(number=n, path=p, bytes=b, modified_ns=m) for n, p, b, m in rows)
+
+
+def copies(connection: sqlite3.Connection, key: str, number: int) -> list[SavedFile]:
+    """Returns all files that were saved of one image of a job."""
+    rows = connection.execute(
+        "SELECT number, path, bytes, modified_ns FROM outputs WHERE key = ? AND number = ?",
+        (key, number),
+    )
+    return [SavedFile(number=n, path=p, bytes=b, modified_ns=m) for n, p, b, m in rows]
+
+
+def add_outputs(
+    connection: sqlite3.Connection, source: str, key: str, saved: Iterable[SavedFile]
+) -> None:
+    """Records files that were saved."""
+    connection.executemany(
+        "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [
+            (source, key, file.number, file.path, file.bytes, file.modified_ns, now())
+            for file in saved
+        ],
+    )
+
+
+def refuse(connection: sqlite3.Connection, source: str, error: ChainHubError, run: int) -> None:
+    """Records an input that could not become a job."""
+    connection.execute(
+        "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?)",
+        (source, error_to_json(error), run, now()),
+    )
+
+
+def options_json(fields: Sequence[tuple[str, str]]) -> str:
+    """Returns a job's options as the ledger has them."""
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))

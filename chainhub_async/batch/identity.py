@@ -1,0 +1,178 @@
+"""What makes two calls the same job: the very bytes and options that are sent, to one endpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from chainhub_async.batch.entries import options_json
+from chainhub_async.batch.records import text_of_path
+from chainhub_async.errors import ImageChangedError, printable
+from chainhub_async.images import FileStamp, ImageInput, ImageSource, not_an_image, open_regular
+from chainhub_async.transport.messages import Request
+
+_STEP = 1024 * 1024
+# File systems round modification times, some to two seconds: a file that was just modified may be
+# so again without its time showing it.
+_SETTLED_NS = 2_500_000_000
+
+
+@attrs.frozen
+class KnownFile:
+    """A file that was read before.
+
+    Attributes:
+        stamp: its state then.
+        media_type: what it contained.
+        sha256: of its content.
+    """
+
+    stamp: FileStamp
+    media_type: str
+    sha256: str
+
+
+@attrs.frozen(kw_only=True)
+class Identity:
+    """A job's identity.
+
+    Attributes:
+        key: the SHA-256 of everything below, in hexadecimal.
+        endpoint: the path of the request.
+        options: the fields of the form besides the image, as JSON; images by their SHA-256.
+        image_sha256: of the photograph.
+    """
+
+    key: str
+    endpoint: str
+    options: str
+    image_sha256: str
+
+
+class Reader:
+    """Checks and hashes images. Each method blocks.
+
+    Args:
+        known: the files that were read before, by path.
+
+    Attributes:
+        learned: the files read now, to be known next time.
+    """
+
+    def __init__(self, known: Mapping[str, KnownFile]) -> None:
+        self._known = known
+        self._hashes: dict[int, str] = {}  # by the identity of sources, which the requests hold
+        self.learned: dict[str, KnownFile] = {}
+
+    def source(self, image: ImageInput) -> ImageSource:
+        """Returns the checked image; a file that is known and unchanged is not read again.
+
+        Raises:
+            InvalidImageError: it cannot be sent.
+        """
+        if isinstance(image, ImageSource):
+            return image
+        if isinstance(image, str | os.PathLike):
+            known = self._known.get(stored_path(image))
+            path = Path(image).absolute()
+            if known is not None and _stamp_of(path) == known.stamp:
+                source = ImageSource(
+                    media_type=known.media_type,
+                    size=known.stamp.size,
+                    path=path,
+                    stamp=known.stamp,
+                )
+                self._hashes[id(source)] = known.sha256
+                return source
+            return ImageSource.from_path(image)
+        if isinstance(image, bytes | bytearray | memoryview):
+            return ImageSource.from_bytes(image)
+        raise not_an_image(image)  # file objects were read before
+
+    def sha256(self, source: ImageSource) -> str:
+        """Returns the hash of an image's bytes.
+
+        Raises:
+            ImageChangedError: the file changed since it was checked.
+        """
+        if id(source) not in self._hashes:
+            self._hashes[id(source)] = _sha256(source)
+            self._learn(source)
+        return self._hashes[id(source)]
+
+    def identify(self, request: Request) -> Identity:
+        """Returns what identifies a request."""
+        fields: list[tuple[str, str]] = []
+        photo = ""
+        for part in request.parts:
+            if isinstance(part.content, bytes):
+                fields.append((part.name, part.content.decode()))
+            elif part.name == "image":
+                photo = self.sha256(part.content)
+            else:
+                fields.append((part.name, f"sha256:{self.sha256(part.content)}"))
+        # By name, and otherwise as given: the order counts only among fields of one name.
+        fields.sort(key=lambda field: field[0])
+        options = options_json(fields)
+        whole = options_json([("endpoint", request.path), ("image", photo), ("options", options)])
+        return Identity(
+            key=hashlib.sha256(whole.encode()).hexdigest(),
+            endpoint=request.path,
+            options=options,
+            image_sha256=photo,
+        )
+
+    def _learn(self, source: ImageSource) -> None:
+        stamp = source.stamp
+        if stamp is None or source.path is None or source.offset:
+            return
+        if time.time_ns() - max(stamp.modified_ns, stamp.changed_ns) > _SETTLED_NS:
+            self.learned[stored_path(source.path)] = KnownFile(
+                stamp, source.media_type, self._hashes[id(source)]
+            )
+
+
+def stored_path(path: str | os.PathLike[str]) -> str:
+    """Returns the absolute path as it is stored in the ledger."""
+    return text_of_path(Path(os.fsdecode(path)).absolute())
+
+
+def source_of(image: Any) -> str:
+    """Returns where an image comes from, as it is stored; empty if nobody knows."""
+    place = getattr(image, "path", None) if isinstance(image, ImageSource) else image
+    if not isinstance(place, str | os.PathLike):
+        place = getattr(image, "name", None)  # of an open file
+    return stored_path(place) if place and isinstance(place, str | os.PathLike) else ""
+
+
+def _stamp_of(path: Path) -> FileStamp | None:
+    try:
+        info = path.stat()
+    except (OSError, ValueError):
+        return None
+    return FileStamp(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+def _sha256(source: ImageSource) -> str:
+    if source.data is not None:
+        return hashlib.sha256(source.data).hexdigest()
+    digest, left = hashlib.sha256(), source.size
+    shown = f"The image {printable(source.path)!r}"
+    try:
+        with open(source.path or "", "rb", opener=open_regular) as file:
+            before = FileStamp.of(file)
+            file.seek(source.offset)
+            while left and (step := file.read(min(_STEP, left))):
+                digest.update(step)
+                left -= len(step)
+            if left or before != source.stamp or FileStamp.of(file) != source.stamp:
+                raise ImageChangedError(f"{shown} was changed while it was being read.")
+    except OSError as problem:
+        raise ImageChangedError(f"{shown} can no longer be read ({problem.strerror}).") from None
+    return digest.hexdigest()

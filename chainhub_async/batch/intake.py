@@ -1,0 +1,216 @@
+"""Inputs → what is to be done with each: checked, hashed, looked up and named, many at a time."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+import attrs
+
+from chainhub_async.batch import entries, naming
+from chainhub_async.batch.entries import Job
+from chainhub_async.batch.identity import KnownFile, Reader, source_of
+from chainhub_async.batch.item import Decision, Input, Item, Refused
+from chainhub_async.batch.jobs import JobState, PlanAction
+from chainhub_async.batch.records import SavedFile, text_of_path
+from chainhub_async.batch.settings import BatchSettings
+from chainhub_async.config import Timeout
+from chainhub_async.errors import Billed, ChainHubError, ImageChangedError, InvalidRequestError
+from chainhub_async.images import FileStamp, ImageSource
+from chainhub_async.models import GeneratedImage, ReplaceBackground, ReplaceBackgroundResult
+from chainhub_async.resources import ideogram
+from chainhub_async.transport import decode
+
+# Hashing goes on for this long before what is ready is passed on.
+_SECONDS_PER_STEP = 0.05
+
+_PAID = {JobState.ACCEPTED, JobState.SAVED, JobState.EXPIRED}
+_NEW = Job(state=JobState.PENDING, billed=Billed.NO, error=None, reply=None)
+
+
+def known_files(connection: sqlite3.Connection, inputs: Sequence[Input]) -> dict[str, KnownFile]:
+    """Returns what the ledger knows of the files of these inputs. Blocks."""
+    found: dict[str, KnownFile] = {}
+    for given in inputs:
+        if not given.source:
+            continue
+        row = connection.execute(
+            "SELECT device, inode, bytes, modified_ns, changed_ns, media_type, sha256 FROM files"
+            " WHERE path = ?",
+            (given.source,),
+        ).fetchone()
+        if row is not None:
+            found[given.source] = KnownFile(FileStamp(*row[:5]), row[5], row[6])
+    return found
+
+
+def examine(inputs: Sequence[Input], reader: Reader, timeout: Timeout) -> list[Item | Refused]:
+    """Checks and identifies inputs, in order, until the step's time is over. Blocks."""
+    until = time.monotonic() + _SECONDS_PER_STEP
+    found: list[Item | Refused] = []
+    for given in inputs:
+        try:
+            found.append(_examine(given, reader, timeout))
+        except (InvalidRequestError, ImageChangedError) as problem:
+            found.append(Refused(input=given, error=problem))
+        if time.monotonic() > until:
+            break
+    return found
+
+
+def _examine(given: Input, reader: Reader, timeout: Timeout) -> Item:
+    call = given.request
+    options = ideogram.checked_options(call)
+    image = reader.source(call.image)
+    references = [reader.source(each) for each in ideogram.style_references(call)]
+    http = ideogram.request_of(call, options, image, references, timeout)
+    return Item(input=given, http=http, identity=reader.identify(http))
+
+
+async def read_file_objects(call: ReplaceBackground) -> ReplaceBackground:
+    """Returns the call with the images that are file objects read into memory.
+
+    Raises:
+        InvalidRequestError: one cannot be read.
+    """
+    image = call.image
+    if callable(getattr(image, "read", None)):
+        call = attrs.evolve(call, image=await ImageSource.of(image))
+    references = call.style_reference_images
+    if isinstance(references, list | tuple) and any(
+        callable(getattr(each, "read", None)) for each in references
+    ):
+        sources = [await ImageSource.of(each) for each in references]
+        call = attrs.evolve(call, style_reference_images=sources)
+    return call
+
+
+@attrs.frozen(kw_only=True)
+class Clerk:
+    """Decides what to do with items, and records those that are new.
+
+    Attributes:
+        settings: the batch's.
+        run: the current run.
+    """
+
+    settings: BatchSettings
+    run: int
+
+    def register(
+        self,
+        connection: sqlite3.Connection,
+        found: Sequence[Item | Refused],
+        learned: dict[str, KnownFile],
+    ) -> list[Decision | Refused]:
+        """Records new jobs, and decides what to do with each input. Blocks."""
+        connection.executemany(
+            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (path, *attrs.astuple(known.stamp), known.media_type, known.sha256)
+                for path, known in learned.items()
+            ],
+        )
+        return [self._register(connection, one) for one in found]
+
+    def decide(self, connection: sqlite3.Connection, item: Item) -> Decision:
+        """Decides what to do with an item that was registered, or is not to be. Blocks."""
+        job = entries.job(connection, item.key)
+        if job is None:
+            return Decision(item=item, action=PlanAction.SEND, job=_NEW)
+        row = connection.execute(
+            "SELECT stem FROM inputs WHERE source = ? AND key = ?", (item.input.source, item.key)
+        ).fetchone()
+        saved = tuple(
+            file
+            for file in entries.outputs(connection, item.input.source, item.key)
+            if self._is_here(file)
+        )
+        result = _result(job)
+        return Decision(
+            item=item,
+            action=self._action(job, result, saved),
+            job=job,
+            result=result,
+            stem="" if row is None else row[0],
+            outputs=saved,
+        )
+
+    def _is_here(self, file: SavedFile) -> bool:
+        folder = self.settings.save_to
+        in_folder = folder is None or os.path.dirname(file.path) == text_of_path(folder)  # noqa: PTH120 - stored as text
+        return in_folder and file.is_intact()
+
+    def _register(
+        self, connection: sqlite3.Connection, found: Item | Refused
+    ) -> Decision | Refused:
+        source = found.input.source
+        if isinstance(found, Refused):
+            if source:
+                entries.refuse(connection, source, found.error, self.run)
+            return found
+        if source:
+            connection.execute("DELETE FROM refusals WHERE source = ?", (source,))
+        identity, images = found.identity, found.http.images
+        entries.add_job(
+            connection,
+            key=identity.key,
+            endpoint=identity.endpoint,
+            image_sha256=identity.image_sha256,
+            options=identity.options,
+            images=images,
+        )
+        wanted = naming.Naming(source=source, key=identity.key, images=images)
+        naming.claim(connection, wanted, self.run, overwrite=self.settings.overwrite)
+        return self.decide(connection, found)
+
+    def _action(
+        self, job: Job, result: ReplaceBackgroundResult | None, saved: Sequence[SavedFile]
+    ) -> PlanAction:
+        match job.state:
+            case JobState.REFUSED:
+                return PlanAction.SEND if self.settings.retry_refused else PlanAction.REFUSE
+            case JobState.UNCERTAIN:
+                return PlanAction.SEND if self.settings.resend_uncertain else PlanAction.HOLD
+            case JobState.ACCEPTED | JobState.SAVED | JobState.EXPIRED:
+                return self._bring_home(job, result, saved)
+            case _:
+                return PlanAction.SEND
+
+    def _bring_home(
+        self, job: Job, result: ReplaceBackgroundResult | None, saved: Sequence[SavedFile]
+    ) -> PlanAction:
+        """Decides about a job that is paid for."""
+        if result is None:
+            return PlanAction.HOLD
+        if result.task is not None and not result.images:
+            return PlanAction.DOWNLOAD if self.settings.task_path else PlanAction.HOLD
+        wanted = {n for n, image in enumerate(result.images, start=1) if image.url is not None}
+        if self.settings.save_to is None or {file.number for file in saved} >= wanted:
+            return PlanAction.SKIP
+        if job.state is JobState.EXPIRED and _is_over(result.images):
+            return PlanAction.HOLD
+        return PlanAction.DOWNLOAD
+
+
+def _result(job: Job) -> ReplaceBackgroundResult | None:
+    if job.reply is None or job.state not in _PAID:
+        return None
+    try:
+        return decode.result(job.reply)
+    except ChainHubError:
+        return None
+
+
+def _is_over(images: Sequence[GeneratedImage]) -> bool:
+    now = datetime.now(timezone.utc)
+    return all(image.expires_at is not None and image.expires_at < now for image in images)
+
+
+def as_input(index: int, request: Any) -> Input:
+    """Returns an input."""
+    return Input(index=index, request=request, source=source_of(getattr(request, "image", None)))

@@ -1,0 +1,104 @@
+"""What goes into a batch comes out as one of these values. No I/O."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterable, Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+import attrs
+
+from chainhub_async.errors import Billed, ChainHubError
+from chainhub_async.models import ReplaceBackground, ReplaceBackgroundResult
+
+Requests: TypeAlias = Iterable[ReplaceBackground] | AsyncIterable[ReplaceBackground]
+"""The inputs of a batch."""
+
+
+class _Text(str, enum.Enum):
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class JobState(_Text):
+    """How far a job has come. The ledger knows all of these but `SKIPPED`."""
+
+    PENDING = "PENDING"
+    """Not executed: not started, or it failed in a way that cost nothing. A resume sends it."""
+    SENDING = "SENDING"
+    """Being sent. Found by a resume, it was interrupted; what was sent then decides."""
+    ACCEPTED = "ACCEPTED"
+    """Paid for, with the response in the ledger; its images are not all saved."""
+    SAVED = "SAVED"
+    """Paid for, and every image that can be downloaded is saved."""
+    REFUSED = "REFUSED"
+    """Refused, here or by the gateway, and not billed. A resume sends it only on request."""
+    UNCERTAIN = "UNCERTAIN"
+    """Maybe billed, or billed without a usable result. A resume sends it only on request."""
+    EXPIRED = "EXPIRED"
+    """Paid for, but its images were not saved within the 24 hours that they exist."""
+    SKIPPED = "SKIPPED"
+    """Done by an earlier run; nothing was sent or downloaded."""
+
+
+class PlanAction(_Text):
+    """What a run would do with an input."""
+
+    SEND = "SEND"
+    DOWNLOAD = "DOWNLOAD"
+    SKIP = "SKIP"
+    HOLD = "HOLD"
+    REFUSE = "REFUSE"
+    DUPLICATE = "DUPLICATE"
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """How one input of a batch ended.
+
+    Attributes:
+        request: the input.
+        index: its position among the inputs, from 0.
+        key: identifies the job in the ledger: a SHA-256 in hexadecimal of the bytes and options
+            sent. None if the input could not be read, or was not reached before the batch stopped.
+        state: how it ended.
+        result: the gateway's result, if there is one, also from an earlier run.
+        error: why it is not saved.
+        saved: the files of this input's images.
+        billed: whether the job, in any run so far, cost money.
+        spent: how many images this run was or may have been billed for this input.
+    """
+
+    request: ReplaceBackground
+    index: int
+    key: str | None = None
+    state: JobState
+    result: ReplaceBackgroundResult | None = None
+    error: ChainHubError | None = None
+    saved: tuple[Path, ...] = ()
+    billed: Billed = Billed.NO
+    spent: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class PlannedJob:
+    """What a run would do with one input.
+
+    Attributes:
+        request: the input.
+        index: its position among the inputs, from 0.
+        key: see `Outcome`.
+        action: `SEND` costs `images`; `DOWNLOAD`, `SKIP` and `DUPLICATE` (of an earlier input) cost
+            nothing; `HOLD` waits for your decision, because it is uncertain whether an earlier
+            run was billed, or its result has expired; `REFUSE` is invalid, or was refused before.
+        images: how many images would be billed.
+        error: why it would be held or refused.
+    """
+
+    request: ReplaceBackground
+    index: int
+    key: str | None = None
+    action: PlanAction
+    images: int = 0
+    error: ChainHubError | None = None

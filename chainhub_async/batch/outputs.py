@@ -1,0 +1,190 @@
+"""Saves the images of a job for one input, and records them."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from functools import partial
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from chainhub_async import files
+from chainhub_async.batch import entries, naming
+from chainhub_async.batch.entries import Settlement
+from chainhub_async.batch.item import Decision
+from chainhub_async.batch.jobs import JobState
+from chainhub_async.batch.ledger import Ledger
+from chainhub_async.batch.records import SavedFile, text_of_path
+from chainhub_async.download import Downloader, Job, Publish
+from chainhub_async.errors import (
+    Billed,
+    ChainHubError,
+    DownloadError,
+    ResultExpiredError,
+    already_paid,
+)
+from chainhub_async.models import GeneratedImage, ReplaceBackgroundResult
+
+_STEP = 1024 * 1024
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """What was saved for an input.
+
+    Attributes:
+        state: the job's state.
+        saved: the files.
+        error: why it is not all of them.
+    """
+
+    state: JobState
+    saved: tuple[Path, ...]
+    error: ChainHubError | None = None
+
+
+class Saver:
+    """Saves images in one directory.
+
+    Args:
+        downloader: of the client.
+        ledger: where it is recorded.
+        directory: where to.
+        overwrite: whether existing files are replaced.
+    """
+
+    def __init__(
+        self, downloader: Downloader, ledger: Ledger, directory: Path, *, overwrite: bool
+    ) -> None:
+        self._downloader = downloader
+        self._ledger = ledger
+        self._directory = directory
+        self._overwrite = overwrite
+
+    async def save(
+        self, decision: Decision, result: ReplaceBackgroundResult, *, is_new: bool
+    ) -> Delivery:
+        """Saves every image that can be, and is not yet.
+
+        Args:
+            decision: the input.
+            result: the images.
+            is_new: whether no image of the job can have been saved before.
+        """
+        saved = {file.number: file for file in decision.outputs}
+        error: ChainHubError | None = None
+        for number, image in enumerate(result.images, start=1):
+            if image.url is None or number in saved:
+                continue
+            try:
+                with already_paid():
+                    path = await self._save_one(decision, number, image, is_new=is_new)
+                saved[number] = await anyio.to_thread.run_sync(_saved_file, number, path)
+            except ChainHubError as problem:
+                error = error or problem
+        if error is None:
+            state = JobState.SAVED
+        else:
+            expired = isinstance(error, ResultExpiredError)
+            state = JobState.EXPIRED if expired else JobState.ACCEPTED
+        delivery = Delivery(
+            state=state,
+            saved=tuple(Path(file.path) for _, file in sorted(saved.items())),
+            error=error,
+        )
+        return await self._record(decision, delivery, tuple(saved.values()))
+
+    async def _record(
+        self, decision: Decision, delivery: Delivery, saved: tuple[SavedFile, ...]
+    ) -> Delivery:
+        work = partial(_record, decision, delivery, saved)
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._ledger.write(work, urgent=True)
+        except ChainHubError as unwritable:
+            return attrs.evolve(delivery, error=delivery.error or unwritable)
+        return delivery
+
+    async def _save_one(
+        self, decision: Decision, number: int, image: GeneratedImage, *, is_new: bool
+    ) -> Path:
+        images = decision.item.http.images
+        stem = naming.numbered(decision.stem, number, images)
+        if number > images:
+            # More than were asked for, so that no such name was claimed; another input has none.
+            stem = f"{decision.stem}-{decision.item.key[:8]}-{number}"
+        over = self._overwrite and number <= images
+        publish = partial(files.publish_over if over else files.publish_once, self._directory, stem)
+        token = self._token(decision, number)
+        copies = [] if is_new else await self._copies(decision, number)
+        for copy in copies:
+            part = files.PartFile(self._directory, stem, token)
+            copied = await anyio.to_thread.run_sync(_copy, part, copy, publish)
+            if copied is not None:
+                return copied
+        job = Job(
+            url=image.url or "",
+            directory=self._directory,
+            stem=stem,
+            publish=publish,
+            token=token,
+            expires_at=image.expires_at,
+        )
+        return await self._downloader.fetch(job)
+
+    async def _copies(self, decision: Decision, number: int) -> list[SavedFile]:
+        return await self._ledger.write(
+            partial(entries.copies, key=decision.item.key, number=number)
+        )
+
+    def _token(self, decision: Decision, number: int) -> str:
+        # The same in the next run, so that what a killed one left behind is cleared away.
+        text = f"{decision.item.key} {decision.item.input.source} {number}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _record(
+    decision: Decision,
+    delivery: Delivery,
+    saved: tuple[SavedFile, ...],
+    connection: sqlite3.Connection,
+) -> None:
+    key = decision.item.key
+    entries.add_outputs(connection, decision.item.input.source, key, saved)
+    how = Settlement(key=key, state=delivery.state, billed=Billed.YES, error=delivery.error)
+    entries.settle(connection, how)
+
+
+def _saved_file(number: int, path: Path) -> SavedFile:
+    info = path.stat()
+    return SavedFile(
+        number=number,
+        path=text_of_path(path),
+        bytes=info.st_size,
+        modified_ns=info.st_mtime_ns,
+    )
+
+
+def _copy(part: files.PartFile, saved: SavedFile, publish: Publish) -> Path | None:
+    """Copies a file that was saved for another input; None if it is gone or was changed."""
+    if not saved.is_intact():
+        return None
+    source = Path(saved.path)
+    try:
+        with source.open("rb") as file:
+            while step := file.read(_STEP):
+                part.write(step)
+        if not saved.is_intact():
+            return None
+        return part.publish(lambda path: publish(path, source.suffix))
+    except FileNotFoundError:
+        return None
+    except OSError as problem:
+        raise DownloadError(
+            f"The result cannot be copied from {saved.path!r}: {problem}."
+        ) from None
+    finally:
+        part.drop()
