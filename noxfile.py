@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+import platform
 import shutil
+import sys
 from pathlib import Path
 
 import nox
@@ -11,7 +13,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["demo", "lint", "types", "layers", "tests", "coverage"]
+nox.options.sessions = ["demo", "lint", "types", "layers", "browser", "tests", "coverage"]
 
 ROOT = Path(__file__).parent
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
@@ -97,10 +99,68 @@ def layers(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Run the tests of the gallery in headless Chromium, as it comes from npm."""
+    if (sys.platform, platform.machine()) != ("linux", "x86_64"):
+        session.skip("Chromium for x86-64 Linux; elsewhere the tests use the one on PATH")
+    install_wheel(session, "cli", "emulator")
+    session.install(*group("tests"), *group("browser"))
+    home = Path(session.create_tmp()).resolve()
+    with session.chdir(home):
+        quiet = ("--silent", "--no-audit", "--no-fund")
+        session.run("npm", "install", *quiet, "@sparticuz/chromium@147.0.0")
+    packed = home / "node_modules" / "@sparticuz" / "chromium" / "bin"
+    session.run("python", "-c", UNPACK, str(packed), str(home), silent=True)
+    session.env.update(
+        {
+            "CHAINHUB_TEST_CHROMIUM": str(home / "chromium"),
+            "LD_LIBRARY_PATH": str(home / "lib"),
+            "FONTCONFIG_PATH": str(home),
+        }
+    )
+    run_pytest(session, str(ROOT / "tests" / "cli" / "test_gallery_browser.py"))
+
+
+# With the libraries and fonts that it needs, and a renderer for machines without graphics.
+UNPACK = """
+import io, pathlib, sys, tarfile, brotli
+packed, home = map(pathlib.Path, sys.argv[1:])
+for name in ("al2023", "fonts", "swiftshader"):
+    data = brotli.decompress((packed / f"{name}.tar.br").read_bytes())
+    tarfile.open(fileobj=io.BytesIO(data)).extractall(home)
+(home / "chromium").write_bytes(brotli.decompress((packed / "chromium.br").read_bytes()))
+(home / "chromium").chmod(0o755)
+"""
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure side by side with other clients; `-- --full` for the long run."""
     install_wheel(session)
     session.run("python", "benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def bench_batch(session: nox.Session) -> None:
+    """Measure what a batch and its ledger cost; `-- --full` for 100 000 calls."""
+    install_wheel(session)
+    session.run("python", "benchmarks/batches.py", *session.posargs)
+
+
+@nox.session
+def crash(session: nox.Session) -> None:
+    """Kill a batch of a thousand photographs fifty times, and fail every file operation of one."""
+    install_wheel(session, "emulator")
+    session.install(*group("tests"))
+    session.env.update(
+        {
+            "CRASH_SWEEP": "full",
+            "CRASH_PHOTOS": "1000",
+            "CRASH_KILLS": "50",
+            "BATCH_INPUTS": "100000",
+        }
+    )
+    run_pytest(session, "--timeout=1800", "-s", str(ROOT / "tests" / "batch"))
 
 
 @nox.session(python="3.10")

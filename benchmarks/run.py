@@ -10,6 +10,7 @@ import argparse
 import itertools
 import json
 import os
+import random
 import statistics
 import struct
 import subprocess
@@ -28,8 +29,8 @@ SIZES = {"100 KB": 100_000, "1 MB": 1_000_000, "10 MB": 10_000_000}
 FIGURES = ["requests_per_second", "cpu_ms", "late_p99_ms", "rss_growth_mb"]
 
 
-def png(size: int) -> bytes:
-    """Returns a PNG of exactly `size` bytes."""
+def png(size: int, seed: int | None = None) -> bytes:
+    """Returns a PNG of exactly `size` bytes; the same for the same seed."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         crc = zlib.crc32(kind + data)
@@ -37,7 +38,11 @@ def png(size: int) -> bytes:
 
     head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
     tail = chunk(b"IDAT", zlib.compress(b"\0\0")) + chunk(b"IEND", b"")
-    return head + chunk(b"prIv", os.urandom(size - len(head) - len(tail) - 12)) + tail
+    return (
+        head
+        + chunk(b"prIv", random.Random(seed).randbytes(size - len(head) - len(tail) - 12))
+        + tail
+    )
 
 
 def pinned(core: int) -> list[str]:

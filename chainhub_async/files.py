@@ -127,13 +127,13 @@ def publish_once(directory: Path, stem: str, part: Path, suffix: str) -> Path:
 
     So a file that was published and not recorded as such is not published twice.
     """
-    for number in itertools.count(1):
-        target = directory / (f"{stem}{suffix}" if number == 1 else f"{stem} ({number}){suffix}")
-        if _rename_if_free(part, target):
-            break
+    target = directory / f"{stem}{suffix}"
+    numbers = itertools.count(2)
+    while not _rename_if_free(part, target):
         if not target.is_symlink() and target.is_file() and filecmp.cmp(part, target, False):
             part.unlink()
             break
+        target = directory / f"{stem} ({next(numbers)}){suffix}"
     _sync_directory(directory)
     return target
 

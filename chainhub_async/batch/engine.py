@@ -26,6 +26,7 @@ from chainhub_async.errors import (
     BatchStoppedError,
     Billed,
     ChainHubError,
+    TaskError,
     TaskFailedError,
     already_paid,
     printable,
@@ -118,9 +119,7 @@ class Engine:
         if decision.action is PlanAction.SKIP:
             return _outcome(decision, JobState.SKIPPED, result=decision.result)
         if decision.action is PlanAction.HOLD or decision.action is PlanAction.REFUSE:
-            error = decision.job.error or ChainHubError(
-                f"Job {decision.item.key} is {decision.job.state}.", billed=decision.job.billed
-            )
+            error = decision.job.error or _reason(decision)
             return _outcome(decision, decision.job.state, result=decision.result, error=error)
         return None
 
@@ -360,6 +359,21 @@ def unexpected(bug: Exception, billed: Billed) -> ChainHubError:
     _log.error("a bug in chainhub_async; please report it", exc_info=bug)
     return ChainHubError(
         f"Unexpected {type(bug).__name__}: {printable(bug)}. Please report this.", billed=billed
+    )
+
+
+def _reason(decision: Decision) -> ChainHubError:
+    """Returns why a job is held of which the ledger has no error."""
+    task = None if decision.result is None else decision.result.task
+    if task is not None:
+        return TaskError(
+            f"Task {printable(task.task_id, 100)} was not finished when it was accepted; pass "
+            "task_path to wait for it.",
+            task=task,
+            billed=Billed.YES,
+        )
+    return ChainHubError(
+        f"Job {decision.item.key} is {decision.job.state}.", billed=decision.job.billed
     )
 
 

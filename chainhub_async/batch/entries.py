@@ -9,6 +9,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
 
 import attrs
 
@@ -222,12 +223,21 @@ def settle(connection: sqlite3.Connection, how: Settlement) -> None:
             how.key,
         ),
     )
-    if how.reply is not None:
+    reply = how.reply or _unreadable(how.error)
+    if reply is not None:
         connection.execute(
             "UPDATE jobs SET reply_status = ?, reply_headers = ?, reply = ?, received_at = ?"
             " WHERE key = ?",
-            (*reply_to_row(how.reply), how.key),
+            (*reply_to_row(reply), how.key),
         )
+
+
+def _unreadable(error: ChainHubError | None) -> Response | None:
+    """Returns what came of a response that cannot be used: it may contain the result's URL."""
+    body: bytes = getattr(error, "body", b"")
+    if error is None or not body or error.billed is Billed.NO:
+        return None
+    return Response(status=error.status or 0, body=body, received_at=datetime.now(timezone.utc))
 
 
 def outputs(connection: sqlite3.Connection, source: str, key: str) -> tuple[SavedFile, ...]:

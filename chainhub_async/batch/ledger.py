@@ -66,12 +66,13 @@ class Ledger:
         self.run = 0
 
     @classmethod
-    def open(cls, path: Path | None) -> Ledger:
+    def open(cls, path: Path | None, *, for_a_run: bool = True) -> Ledger:
         """Opens a ledger, and settles what an interrupted run left open. Blocks.
 
         Args:
             path: the file; created if missing. None for one that nobody else sees, and that
                 disappears when it is closed.
+            for_a_run: whether that is recorded as a run.
 
         Raises:
             LedgerError: it cannot be used; nothing was changed.
@@ -86,10 +87,11 @@ class Ledger:
             lock = LedgerLock(path)
             connection = schema.open_for_writing(path)
             ledger = cls(path, connection, lock)
-            ledger._commit_all(
-                [_Entry(entries.recover, False), start := _Entry(entries.start_run, True)]
-            )
-            ledger.run = _value(start)
+            ledger._commit_all([recover := _Entry(entries.recover, urgent=False)])
+            _value(recover)
+            if for_a_run:
+                ledger._commit_all([start := _Entry(entries.start_run, urgent=False)])
+                ledger.run = _value(start)
         except BaseException as problem:
             if connection is not None:
                 connection.close()
@@ -143,7 +145,7 @@ class Ledger:
         if self._process != os.getpid():
             return
         try:
-            self._commit_all([_Entry(lambda c: entries.end_run(c, self.run), False)])
+            self._commit_all([_Entry(lambda c: entries.end_run(c, self.run), urgent=False)])
             # Leaves a single file behind, if nobody is reading.
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error:
@@ -203,7 +205,7 @@ def retry_jobs(path: Path, states: Sequence[JobState], keys: Sequence[str] = ())
     """
     if not path.is_file():
         raise LedgerError(f"The ledger {printable(path)!r} does not exist.")
-    ledger = Ledger.open(path)
+    ledger = Ledger.open(path, for_a_run=False)
     try:
         entry = _Entry(lambda c: entries.put_back(c, states, keys), True)
         ledger._commit_all([entry])  # noqa: SLF001 - its own

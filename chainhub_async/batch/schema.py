@@ -14,6 +14,7 @@ GROUP BY state"`. Times are ISO 8601 in UTC.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -163,13 +164,16 @@ def open_for_reading(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqli
     """
     if not path.is_file():
         raise LedgerError(f"The ledger {printable(path)!r} does not exist.")
-    connection = sqlite3.connect(
-        f"{path.resolve().as_uri()}?mode=ro",
-        uri=True,
-        timeout=_BUSY_SECONDS,
-        isolation_level=None,
-        check_same_thread=False,
-    )
+    connection = _connect_for_reading(path, "mode=ro")
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.OperationalError:
+        # Reading needs a file beside it, which a directory that is read-only does not admit. What
+        # nobody can write to can be read without.
+        if os.access(path.parent, os.W_OK) or _has_wal(path):
+            raise
+        connection.close()
+        connection = _connect_for_reading(path, "mode=ro&immutable=1")
     try:
         if _version(connection, path, len(migrations)) < len(migrations):
             raise LedgerError(
@@ -180,6 +184,21 @@ def open_for_reading(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqli
         connection.close()
         raise
     return connection
+
+
+def _connect_for_reading(path: Path, how: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"{path.resolve().as_uri()}?{how}",
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _has_wal(path: Path) -> bool:
+    wal = path.with_name(path.name + "-wal")
+    return wal.exists() and wal.stat().st_size > 0
 
 
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:

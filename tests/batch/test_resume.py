@@ -15,9 +15,11 @@ from chainhub_async.testing import (
     Answer,
     AnswerWell,
     CloseAfter,
+    CutBody,
     EmptyAnswer,
     Emulator,
     Expired,
+    HtmlError,
     MisbehavingServer,
     NoAnswer,
     ResetAfter,
@@ -210,6 +212,19 @@ async def test_uncertain_is_held(
     assert states(outcomes) == ["SAVED"] * 3
     assert posts(server) == 6
     assert rows(ledger, "SELECT number, count(*) FROM attempts GROUP BY number") == [(1, 3), (2, 3)]
+
+
+async def test_what_came_of_a_response_is_kept(
+    tried: AsyncChainHub, server: MisbehavingServer, photos: Photos, ledger: Path
+) -> None:
+    """Of a response that is paid for and cannot be used, every byte is kept in the ledger."""
+    server.script(CutBody(), Answer(body=b"<html>not JSON"), HtmlError(500))
+    outcomes = await run(tried, calls(photos(3)), ledger=ledger)
+    assert states(outcomes) == ["UNCERTAIN"] * 3
+    kept = sorted(rows(ledger, "SELECT reply_status, reply FROM jobs"), key=str)
+    assert [status for status, _ in kept] == [200, 200, 500]
+    assert "<html>not JSON" in [body for _, body in kept]
+    assert any(body.startswith('{"created"') for _, body in kept)
 
 
 async def test_uncertain_stays_so(

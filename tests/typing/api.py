@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import ssl
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,14 @@ from typing_extensions import assert_type
 import chainhub_async
 from chainhub_async import (
     APIError,
+    AsyncBatch,
     AsyncChainHub,
     Attempt,
     AuthenticationError,
     BadRequestError,
+    Batch,
+    BatchError,
+    BatchStoppedError,
     Billed,
     CallCancelled,
     CertificateError,
@@ -44,14 +49,20 @@ from chainhub_async import (
     InvalidOptionError,
     InvalidReplyError,
     InvalidRequestError,
+    JobState,
+    LedgerError,
+    LedgerLockedError,
     Limits,
     MagicPrompt,
     NameResolutionError,
     NotFoundError,
+    Outcome,
     PaletteName,
     Paused,
     PayloadTooLargeError,
     PermissionDeniedError,
+    PlanAction,
+    PlannedJob,
     ProxyError,
     RateLimitError,
     RedirectError,
@@ -66,6 +77,7 @@ from chainhub_async import (
     RetryScheduled,
     Saved,
     ServerError,
+    SpendLimitError,
     StylePreset,
     Task,
     TaskError,
@@ -289,6 +301,58 @@ def results_kept_blocking(hub: ChainHub, result: ReplaceBackgroundResult, task: 
         "POST", "/v1/x", json=[1], form=None, params={}, headers={}, images=0, timeout=None
     )
     assert_type(answer, Response)
+
+
+async def batches(hub: AsyncChainHub, request: ReplaceBackground) -> None:
+    """A batch, awaited, with every setting."""
+    async with hub.batch(
+        ledger="l.db",
+        save_to=Path("out"),
+        ordered=True,
+        max_images=5,
+        resend_uncertain=False,
+        retry_refused=False,
+        overwrite=False,
+        task_path="/tasks/{task_id}",
+        grace=10,
+    ) as batch:
+        assert_type(batch, AsyncBatch)
+        async for outcome in batch.run([request]):
+            assert_type(outcome, Outcome)
+        async for planned in batch.plan(iter([request])):
+            assert_type(planned, PlannedJob)
+            assert_type(planned.action, PlanAction)
+            assert_type((planned.index, planned.images), tuple[int, int])
+        batch.stop()
+        assert_type(batch.stopped, ChainHubError | None)
+        assert_type(batch.spent, int)
+
+
+def batches_blocking(hub: ChainHub, requests: Iterator[ReplaceBackground]) -> None:
+    """The same without await."""
+    with hub.batch(ledger=Path("l.db"), save_to="out") as batch:
+        assert_type(batch, Batch)
+        for outcome in batch.run(requests):
+            assert_type(outcome.request, ReplaceBackground)
+            assert_type(outcome.state, JobState)
+            assert_type(outcome.key, str | None)
+            assert_type(outcome.result, ReplaceBackgroundResult | None)
+            assert_type(outcome.error, ChainHubError | None)
+            assert_type(outcome.saved, tuple[Path, ...])
+            assert_type((outcome.index, outcome.spent), tuple[int, int])
+            assert_type(outcome.billed, Billed)
+        assert_type(next(batch.plan(requests)), PlannedJob)
+        batch.stop()
+
+
+def batches_that_end(hub: ChainHub) -> None:
+    """What a batch raises, or says stopped it."""
+    try:
+        hub.batch().__enter__()
+    except LedgerLockedError as error:
+        assert_type(error.message, str)
+    except (LedgerError, SpendLimitError, BatchStoppedError, BatchError) as error:
+        assert_type(error.billed, Billed)
 
 
 def refusals(hub: ChainHub) -> None:

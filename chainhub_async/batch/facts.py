@@ -1,0 +1,152 @@
+"""What a ledger tells of its inputs, as values. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from chainhub_async.batch.jobs import JobState
+from chainhub_async.errors import Billed
+
+
+@attrs.frozen(kw_only=True)
+class LedgerAttempt:
+    """One attempt to send a job, as recorded.
+
+    Attributes:
+        number: from 1.
+        run: the number of the run that made it.
+        started_at: when; times are ISO 8601 in UTC.
+        sent_at: just before its last bytes left; None if they never did.
+        ended_at: None if it has not ended, or nobody recorded it.
+        billed: whether it may have cost money; None while it is not known.
+        phase: where it ended; see `Attempt`.
+        status: the HTTP status, if one was received.
+        bytes_sent: bytes of the body handed to the socket.
+        bytes_total: bytes of the whole body.
+        reason: why it failed.
+    """
+
+    number: int
+    run: int
+    started_at: str
+    sent_at: str | None
+    ended_at: str | None
+    billed: str | None
+    phase: str | None
+    status: int | None
+    bytes_sent: int | None
+    bytes_total: int | None
+    reason: str | None
+
+
+@attrs.frozen(kw_only=True)
+class LedgerEntry:
+    """One input and its job. A job that several inputs share has an entry for each.
+
+    Attributes:
+        source: the input's path; empty for an image in memory.
+        key: the job; None if the input could not become one.
+        stem: the name of its files, without suffix and number; empty if it has none.
+        state: how far the job has come.
+        billed: whether it cost money.
+        images: how many images it makes, each of which is billed.
+        options: the fields sent besides the image, as pairs of name and value.
+        error: why it failed: `type`, `message` and more; empty if it did not.
+        request_id: the gateway's ID for the call.
+        saved: the files that were saved for this input.
+        updated_at: when the job changed last.
+        attempts: how often it was sent.
+    """
+
+    source: str
+    key: str | None
+    stem: str = ""
+    state: JobState
+    billed: Billed = Billed.NO
+    images: int = 0
+    options: tuple[tuple[str, str], ...] = ()
+    error: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+    request_id: str | None = None
+    saved: tuple[str, ...] = ()
+    updated_at: str
+    attempts: int = 0
+
+    @property
+    def prompt(self) -> str:
+        """The prompt, or an empty text."""
+        return next((value for name, value in self.options if name == "prompt"), "")
+
+
+@attrs.frozen(kw_only=True)
+class LedgerReply:
+    """The gateway's response to a job.
+
+    Attributes:
+        status: the HTTP status.
+        headers: pairs of name and value.
+        body: text wherever it is UTF-8.
+        received_at: when, as ISO 8601.
+    """
+
+    status: int
+    headers: Sequence[Sequence[str]]
+    body: str | bytes
+    received_at: str
+
+
+@attrs.frozen(kw_only=True)
+class LedgerRun:
+    """A use of the ledger.
+
+    Attributes:
+        number: from 1.
+        started_at: when.
+        ended_at: None while it is running, and if it was interrupted.
+        version: of this package.
+        pid: the process.
+    """
+
+    number: int
+    started_at: str
+    ended_at: str | None
+    version: str
+    pid: int
+
+
+@attrs.frozen(kw_only=True)
+class LedgerCounts:
+    """How far a ledger's inputs have come.
+
+    Attributes:
+        inputs: how many there are of each state.
+        unreadable: how many of those `REFUSED` could not become jobs.
+        jobs: how many different calls they are.
+        billed: images that were billed, counting each attempt that was.
+        maybe_billed: images that may have been billed besides.
+    """
+
+    inputs: Mapping[JobState, int]
+    unreadable: int
+    jobs: int
+    billed: int
+    maybe_billed: int
+
+
+@attrs.frozen(kw_only=True)
+class LedgerShare:
+    """Jobs that are alike.
+
+    Attributes:
+        state: their state.
+        billed: whether they cost money.
+        jobs: how many they are.
+        images: how many images they make.
+    """
+
+    state: JobState
+    billed: Billed
+    jobs: int
+    images: int

@@ -1,0 +1,118 @@
+"""What `chainhub ledger` says about a ledger. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from chainhub_async.batch.facts import LedgerCounts, LedgerEntry, LedgerRun, LedgerShare
+from chainhub_async.batch.jobs import JobState
+from chainhub_async.errors import Billed, printable
+
+_LONGEST_PATH = 5000
+
+MEANINGS = {
+    JobState.PENDING: "not executed",
+    JobState.SENDING: "being sent, or interrupted in that",
+    JobState.ACCEPTED: "paid for, not all saved",
+    JobState.SAVED: "paid for and saved",
+    JobState.REFUSED: "refused, not billed",
+    JobState.UNCERTAIN: "billed or maybe billed, without a usable result",
+    JobState.EXPIRED: "paid for, no longer downloadable",
+}
+
+
+def status(counts: LedgerCounts, run: LedgerRun | None, ledger: Path) -> Iterator[str]:
+    """Yields the lines of `status`."""
+    total = sum(counts.inputs.values())
+    yield f"{count(total, 'input')}, {count(counts.jobs, 'different call')}."
+    width = len(f"{total:,}")
+    for state, number in counts.inputs.items():
+        yield f"  {state.value:<9}  {number:>{width},}  {MEANINGS[state]}"
+    yield f"Images billed: {counts.billed:,}. Maybe billed besides: {counts.maybe_billed:,}."
+    yield f"Last run: {_run(run)}."
+    yield from advice(counts, ledger)
+
+
+def advice(counts: LedgerCounts, ledger: Path) -> Iterator[str]:
+    """Yields what to do next, a sentence for each thing."""
+    inputs = counts.inputs
+    shown = printable(shlex.quote(str(ledger)), _LONGEST_PATH)
+    if n := inputs.get(JobState.ACCEPTED, 0):
+        yield (
+            f"{count(n, 'input')} paid for, but not saved: run the batch again within 24 hours of "
+            "the call, which downloads them free of charge."
+        )
+    if n := inputs.get(JobState.PENDING, 0) + inputs.get(JobState.SENDING, 0):
+        yield f"{count(n, 'input')} to do: run the batch again with this ledger to go on."
+    if n := inputs.get(JobState.UNCERTAIN, 0):
+        yield (
+            f"{count(n, 'input')} uncertain: compare with your account's usage. To send them again "
+            "AND RISK PAYING TWICE: "
+            f"chainhub ledger retry {shown} --state UNCERTAIN"
+        )
+    if n := inputs.get(JobState.EXPIRED, 0):
+        yield (
+            f"{count(n, 'input')} expired: to PAY AGAIN for them: "
+            f"chainhub ledger retry {shown} --state EXPIRED"
+        )
+    if n := inputs.get(JobState.REFUSED, 0) - counts.unreadable:
+        yield (
+            f"{count(n, 'input')} refused: chainhub ledger list {shown} --state REFUSED tells why. "
+            f"To send them again as they are: chainhub ledger retry {shown} --state REFUSED"
+        )
+    if n := counts.unreadable:
+        yield (
+            f"{count(n, 'input')} not sent, being no valid image or call: correct them, then run "
+            "the batch again."
+        )
+    if inputs and set(inputs) == {JobState.SAVED}:
+        yield f"Everything is saved. To look at it: chainhub gallery {shown}"
+
+
+def detail(entry: LedgerEntry) -> str:
+    """Returns what there is to know of an entry besides its state, on one line."""
+    if entry.saved and entry.state is JobState.SAVED:
+        return ", ".join(printable(path, _LONGEST_PATH) for path in entry.saved)
+    if entry.state is JobState.SAVED:
+        return "withheld as unsafe by the gateway"
+    return printable(entry.error.get("message", ""), 1000)
+
+
+def source(entry: LedgerEntry) -> str:
+    """Returns where an input came from, on one line."""
+    return printable(entry.source, _LONGEST_PATH) if entry.source else "(in memory)"
+
+
+def warning(shares: Sequence[LedgerShare]) -> str | None:
+    """Returns what sending these jobs again may cost, or None if it costs nothing extra."""
+    again = sum(share.images for share in shares if share.billed is Billed.YES)
+    maybe = sum(share.images for share in shares if share.billed is Billed.MAYBE)
+    said = [
+        f"{count(again, 'image')} already billed will be PAID FOR AGAIN" if again else "",
+        f"{count(maybe, 'image')} maybe billed already MAY BE PAID FOR TWICE" if maybe else "",
+    ]
+    return "; ".join(filter(None, said)) or None
+
+
+def count(number: int, what: str) -> str:
+    """Returns `1 input`, `2 inputs`, and so on."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _run(run: LedgerRun | None) -> str:
+    if run is None:
+        return "none"
+    told = f"number {run.number}, from {_time(run.started_at)}"
+    if run.ended_at is None:
+        return f"{told}; it has not ended (process {run.pid}), or was interrupted"
+    return f"{told} to {_time(run.ended_at)}"
+
+
+def _time(text: str) -> str:
+    try:
+        return f"{datetime.fromisoformat(text):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return printable(text, 50)
