@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import html
+import csv
 import platform
 import shutil
 import sys
@@ -209,32 +209,18 @@ def demo(session: nox.Session) -> None:
     out = ROOT / "demo"
     shutil.rmtree(out, ignore_errors=True)
     (out / "before").mkdir(parents=True)
-    for name, prompt in PHOTOS.items():
-        photo = out / "before" / name
-        shutil.copy(package / "data" / name, photo)
-        session.run(
-            *("chainhub", "replace-background", str(photo), "--prompt", prompt),
-            *("--emulator", "--output", str(out / "after")),
-        )
-    page = out / "index.html"
-    page.write_text(side_by_side(out), encoding="utf-8")
-    session.log(f"Before and after: {out}")
-    session.log(f"Side by side:     {page.as_uri()}")
-
-
-def side_by_side(out: Path) -> str:
-    rows = ""
-    for name, prompt in PHOTOS.items():
-        (after,) = (out / "after").glob(f"{Path(name).stem}*")
-        pictures = "".join(
-            f'<img src="{html.escape(f"{folder}/{file}")}" alt="{folder}">'
-            for folder, file in (("before", name), ("after", after.name))
-        )
-        rows += f"<figure>{pictures}<figcaption>{html.escape(prompt)}</figcaption></figure>\n"
-    return (
-        '<!doctype html><meta charset="utf-8"><title>Before and after</title>\n'
-        "<style>body{font:16px sans-serif;margin:2em auto;max-width:60em}"
-        "figure{margin:0 0 2em}img{width:49%;margin-right:1%;vertical-align:top}</style>\n"
-        "<h1>Before and after</h1>\n<p>Made by the emulator on this machine, not by the gateway:"
-        " a simple composite that shows the way of a photograph.</p>\n" + rows
+    manifest = out / "photos.csv"
+    with manifest.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["image", "prompt"])
+        for name, prompt in PHOTOS.items():
+            shutil.copy(package / "data" / name, out / "before" / name)
+            rows.writerow([f"before/{name}", prompt])
+    ledger, page = out / "demo.db", out / "index.html"
+    session.run(
+        *("chainhub", "batch", str(manifest), "--emulator", "--yes"),
+        *("--output", str(out / "after"), "--ledger", str(ledger)),
     )
+    session.run("chainhub", "gallery", str(ledger), "--output", str(page))
+    session.log(f"Before and after: {out}")
+    session.log(f"Gallery:          {page.as_uri()}")
