@@ -20,13 +20,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 PROGRAMS = [code for kind, code in BLOCKS if kind == "python" and "def test_" not in code]
 TESTS = [code for kind, code in BLOCKS if kind == "python" and "def test_" in code]
-COMMANDS = [
-    line
-    for kind, code in BLOCKS
-    if kind == "console"
-    for line in code.splitlines()
-    if line.startswith("chainhub ")
-]
+COMMANDS = [code for kind, code in BLOCKS if kind == "console" and code.startswith("chainhub ")]
 # Commands that set up a machine: pip, nox, export. What they run is checked by name.
 OTHERS = [
     line
@@ -98,11 +92,24 @@ def test_the_same_result_awaited_blocking_and_from_the_command_line(
     assert pictures[0] == pictures[1] == pictures[2]
 
 
-@pytest.mark.parametrize("line", COMMANDS)
-def test_commands_run(line: str, place: tuple[Path, dict[str, str]]) -> None:
-    """Each command line runs as it stands."""
-    run(["/bin/sh", "-c", f'PATH="{Path(sys.executable).parent}:$PATH" {line}'], place)
-    assert len(list((place[0] / "out").iterdir())) == 2
+@pytest.mark.parametrize("lines", COMMANDS)
+def test_commands_run(lines: str, place: tuple[Path, dict[str, str]]) -> None:
+    """The command lines of each block run one after another, as they stand."""
+    path = f'PATH="{Path(sys.executable).parent}:$PATH"; export PATH; set -e\n'
+    run(["/bin/sh", "-c", path + lines], place)
+    assert len(list((place[0] / "out").glob("*.png"))) == 2
+    assert (place[0] / "gallery.html").exists() is ("gallery.html" in lines)
+
+
+def test_the_batch_survives_a_second_run(
+    emulator: Emulator, place: tuple[Path, dict[str, str]]
+) -> None:
+    """The program that shows a batch buys two images, and when it is run again, none."""
+    (program,) = [code for code in PROGRAMS if "hub.batch(" in code]
+    for said in ("2 images were bought", "0 images were bought"):
+        assert said in run([sys.executable, "-W", "error", "-c", program], place)
+        assert sum(emulator.billed.values()) == 2
+        assert sorted(path.name for path in (place[0] / "out").iterdir()) == ["cat.png", "dog.png"]
 
 
 @pytest.mark.parametrize("code", TESTS)

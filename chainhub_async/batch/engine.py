@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
-from pathlib import Path
 
 import anyio
 import attrs
 
 from chainhub_async.batch import entries
-from chainhub_async.batch.calls import Answer, Caller
+from chainhub_async.batch.activity import Activity
+from chainhub_async.batch.calls import Caller
 from chainhub_async.batch.entries import JobChangedError, Settlement
 from chainhub_async.batch.guard import Guard
 from chainhub_async.batch.intake import Clerk
-from chainhub_async.batch.item import Decision, Input, Refused
+from chainhub_async.batch.item import Decision, Input
 from chainhub_async.batch.jobs import JobState, Outcome, PlanAction
 from chainhub_async.batch.journal import CallJournal
 from chainhub_async.batch.ledger import Ledger
-from chainhub_async.batch.outputs import Delivery, Saver
+from chainhub_async.batch.outcomes import at_once, interrupted, outcome_of, unexpected, unsent
+from chainhub_async.batch.outputs import Saver
 from chainhub_async.batch.settings import BatchSettings
 from chainhub_async.download import Downloader
 from chainhub_async.errors import (
@@ -26,10 +26,8 @@ from chainhub_async.errors import (
     BatchStoppedError,
     Billed,
     ChainHubError,
-    TaskError,
     TaskFailedError,
     already_paid,
-    printable,
 )
 from chainhub_async.models import ReplaceBackgroundResult, Task
 from chainhub_async.resources.raw import raw_request
@@ -37,42 +35,8 @@ from chainhub_async.resources.tasks import wait_for
 from chainhub_async.transport.http import Transport
 from chainhub_async.transport.messages import Response
 
-_log = logging.getLogger("chainhub_async")
-
 # Seconds between polls of a task, and until the run goes on without its result.
 _POLL_INTERVAL, _POLL_TIMEOUT = 2.0, 600.0
-
-
-@attrs.define(eq=False)
-class Activity:
-    """A job in progress.
-
-    Attributes:
-        scope: cancelled to end it.
-        journal: of its call, once it has one.
-        answer: what came of the call.
-        delivery: what was saved.
-    """
-
-    scope: anyio.CancelScope = attrs.field(factory=lambda: anyio.CancelScope(shield=True))
-    journal: CallJournal | None = None
-    answer: Answer | None = None
-    delivery: Delivery | None = None
-    fetches: bool = False
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether nothing is being sent or fetched for it."""
-        if self.answer is not None or self.fetches:
-            return False
-        return self.journal is None or not self.journal.is_open
-
-    @property
-    def is_worth_waiting_for(self) -> bool:
-        """Whether it is, or may be, paid for."""
-        if self.answer is not None or self.fetches:
-            return True
-        return self.journal is not None and self.journal.is_open and self.journal.is_sent
 
 
 class Engine:
@@ -107,22 +71,6 @@ class Engine:
         # The jobs being sent, and what is set when each has ended.
         self._leaders: dict[str, anyio.Event] = {}
 
-    def at_once(self, decision: Decision | Refused) -> Outcome | None:
-        """Returns the outcome of an input for which nothing needs to be done, or None."""
-        if isinstance(decision, Refused):
-            return Outcome(
-                request=decision.input.request,
-                index=decision.input.index,
-                state=JobState.REFUSED,
-                error=decision.error,
-            )
-        if decision.action is PlanAction.SKIP:
-            return _outcome(decision, JobState.SKIPPED, result=decision.result)
-        if decision.action is PlanAction.HOLD or decision.action is PlanAction.REFUSE:
-            error = decision.job.error or _reason(decision)
-            return _outcome(decision, decision.job.state, result=decision.result, error=error)
-        return None
-
     def not_started(self, given: Input) -> Outcome:
         """Returns the outcome of an input that was not looked at since the batch stopped."""
         return Outcome(
@@ -146,7 +94,7 @@ class Engine:
                 self._all_ended = anyio.Event()
                 if self._is_finishing:
                     self.ledger.end()
-        return outcome or self._interrupted(decision, activity)
+        return outcome or interrupted(decision, activity, self._why())
 
     async def serve(self) -> None:
         """Writes the ledger, until the last job has ended after `finish`."""
@@ -191,16 +139,16 @@ class Engine:
             decision = await self._decide_again(decision)
             if decision.job.state is JobState.SENDING and key not in self._leaders:
                 # How it ended could not be recorded, so nobody knows whether it was executed.
-                return _outcome(
+                return outcome_of(
                     decision, JobState.UNCERTAIN, error=self._why(), billed=Billed.MAYBE
                 )
             return await self._act(decision, activity)
-        if (outcome := self.at_once(decision)) is not None:
+        if (outcome := at_once(decision)) is not None:
             # Done by this very run, for another input.
             state = JobState.SAVED if outcome.state is JobState.SKIPPED else outcome.state
             return attrs.evolve(outcome, state=state)
         if decision.action is PlanAction.DOWNLOAD:
-            activity.fetches = True
+            activity.is_fetching = True
             return await self._bring_home(decision, decision.result, activity)
         self._leaders[key] = anyio.Event()
         try:
@@ -216,7 +164,7 @@ class Engine:
         try:
             await self.guard.reserve(images)
         except BatchError as refusal:
-            return _outcome(decision, _unsent(decision), error=refusal)
+            return outcome_of(decision, unsent(decision), error=refusal)
         journal = CallJournal(
             self.ledger,
             self.guard,
@@ -230,13 +178,13 @@ class Engine:
             answer = activity.answer = await self._caller.send(decision, journal)
             charges = answer.charges
         except BaseException:
-            charges = _charges(journal)
+            charges = activity.charges
             raise
         finally:
             self.guard.settle(images, charges)
         self.guard.judge(answer.error)
         if answer.result is None:
-            return _outcome(
+            return outcome_of(
                 decision, answer.state, error=answer.error, billed=answer.billed, charges=charges
             )
         outcome = await self._bring_home(decision, answer.result, activity)
@@ -254,13 +202,13 @@ class Engine:
                 if isinstance(problem, TaskFailedError):
                     state = JobState.UNCERTAIN
                     await self._settle(decision, state, problem, None)
-                return _outcome(decision, state, result=result, error=problem, billed=Billed.YES)
+                return outcome_of(decision, state, result=result, error=problem, billed=Billed.YES)
         if result is None or not result.images or self._saver is None:
-            return _outcome(decision, JobState.ACCEPTED, result=result, billed=Billed.YES)
+            return outcome_of(decision, JobState.ACCEPTED, result=result, billed=Billed.YES)
         is_new = activity.answer is not None
-        delivery = activity.delivery = await self._saver.save(decision, result, is_new=is_new)
+        delivery = await self._saver.save(decision, result, is_new=is_new)
         return attrs.evolve(
-            _outcome(decision, delivery.state, result=result, error=delivery.error),
+            outcome_of(decision, delivery.state, result=result, error=delivery.error),
             saved=delivery.saved,
             billed=Billed.YES,
         )
@@ -307,44 +255,14 @@ class Engine:
         except ChainHubError as unwritable:
             self.guard.stop(unwritable)
 
-    def _interrupted(self, decision: Decision, activity: Activity) -> Outcome:
-        """Returns the outcome of a job that was cut."""
-        answer, journal = activity.answer, activity.journal
-        if answer is not None or activity.fetches:
-            result = decision.result if answer is None else answer.result
-            return _outcome(
-                decision,
-                JobState.ACCEPTED,
-                result=result,
-                error=BatchStoppedError(
-                    "Stopped before all images were saved; resume the batch to fetch them.",
-                    billed=Billed.YES,
-                ),
-                billed=Billed.YES,
-                charges=0 if answer is None else answer.charges,
-            )
-        last = None if journal is None else journal.cancellation
-        if journal is None or last is None or last.billed is Billed.NO:
-            return _outcome(decision, _unsent(decision), error=self._why())
-        return _outcome(
-            decision,
-            JobState.UNCERTAIN,
-            error=BatchStoppedError(
-                "Cancelled after the whole request was sent; it may have been executed.",
-                billed=last.billed,
-            ),
-            billed=last.billed,
-            charges=_charges(journal),
-        )
-
     def _broken(self, decision: Decision, activity: Activity, bug: Exception) -> Outcome:
         if isinstance(bug, ChainHubError):
             self.guard.judge(bug)
-            return attrs.evolve(self._interrupted(decision, activity), error=bug)
+            return attrs.evolve(interrupted(decision, activity, self._why()), error=bug)
         journal = activity.journal
         sent = journal is not None and journal.is_sent
         error = unexpected(bug, Billed.MAYBE if sent else Billed.NO)
-        return attrs.evolve(self._interrupted(decision, activity), error=error)
+        return attrs.evolve(interrupted(decision, activity, self._why()), error=error)
 
     def _why(self) -> ChainHubError:
         try:
@@ -352,60 +270,3 @@ class Engine:
         except BatchError as reason:
             return reason
         return BatchStoppedError("Not started: the batch was closed or cancelled.")
-
-
-def unexpected(bug: Exception, billed: Billed) -> ChainHubError:
-    """Returns the error for a bug in this package, which ends one job and not the others."""
-    _log.error("a bug in chainhub_async; please report it", exc_info=bug)
-    return ChainHubError(
-        f"Unexpected {type(bug).__name__}: {printable(bug)}. Please report this.", billed=billed
-    )
-
-
-def _reason(decision: Decision) -> ChainHubError:
-    """Returns why a job is held of which the ledger has no error."""
-    task = None if decision.result is None else decision.result.task
-    if task is not None:
-        return TaskError(
-            f"Task {printable(task.task_id, 100)} was not finished when it was accepted; pass "
-            "task_path to wait for it.",
-            task=task,
-            billed=Billed.YES,
-        )
-    return ChainHubError(
-        f"Job {decision.item.key} is {decision.job.state}.", billed=decision.job.billed
-    )
-
-
-def _unsent(decision: Decision) -> JobState:
-    return JobState.UNCERTAIN if decision.job.state is JobState.UNCERTAIN else JobState.PENDING
-
-
-def _charges(journal: CallJournal) -> int:
-    last = journal.cancellation
-    if last is None or last.billed is Billed.NO:
-        return 0
-    return max(1, journal.charges + (journal.is_open and journal.is_sent))
-
-
-def _outcome(
-    decision: Decision,
-    state: JobState,
-    *,
-    result: ReplaceBackgroundResult | None = None,
-    error: ChainHubError | None = None,
-    billed: Billed | None = None,
-    charges: int = 0,
-) -> Outcome:
-    item = decision.item
-    return Outcome(
-        request=item.input.request,
-        index=item.input.index,
-        key=item.key,
-        state=state,
-        result=result,
-        error=error,
-        saved=tuple(Path(file.path) for file in decision.outputs),
-        billed=decision.job.billed if billed is None else billed,
-        spent=item.http.images * charges,
-    )

@@ -13,11 +13,12 @@ import anyio.lowlevel
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from chainhub_async.batch.engine import Engine, unexpected
+from chainhub_async.batch.engine import Engine
 from chainhub_async.batch.identity import KnownFile, Reader
 from chainhub_async.batch.intake import as_input, examine, known_files, read_file_objects
 from chainhub_async.batch.item import Decision, Input, Refused
 from chainhub_async.batch.jobs import Outcome, Requests
+from chainhub_async.batch.outcomes import at_once, unexpected
 from chainhub_async.errors import Billed, ChainHubError, InvalidRequestError, SpendLimitError
 from chainhub_async.images import IMAGE_LIMIT
 from chainhub_async.models import ReplaceBackground
@@ -199,7 +200,7 @@ class Run(AsyncIterator[Outcome]):
             self._inputs[0] = Input(index=given.index, request=read, source=given.source)
 
     def _dispatch(self, decision: Decision | Refused) -> None:
-        outcome = self._engine.at_once(decision)
+        outcome = at_once(decision)
         if outcome is not None:
             self._deliver(outcome)
         elif isinstance(decision, Decision):
