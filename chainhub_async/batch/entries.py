@@ -85,19 +85,25 @@ def recover(connection: sqlite3.Connection) -> None:
             " AND ended_at IS NULL",
             (now(), key),
         )
-        (maybe,) = connection.execute(
-            "SELECT count(*) FROM attempts WHERE key = ? AND billed != 'no' AND run ="
-            " (SELECT max(run) FROM attempts WHERE key = ?)",
-            (key, key),
-        ).fetchone()
-        lost = ChainHubError(
-            "The run was interrupted when the request had left and its response had not arrived."
-            if maybe
-            else "The run was interrupted before the request was sent completely.",
-            billed=Billed.MAYBE if maybe else Billed.NO,
-        )
-        state = JobState.UNCERTAIN if maybe else JobState.PENDING
+        state, lost = interrupted(connection, key)
         settle(connection, Settlement(key=key, state=state, billed=lost.billed, error=lost))
+
+
+def interrupted(connection: sqlite3.Connection, key: str) -> tuple[JobState, ChainHubError]:
+    """Returns what is known of a job that an interrupted run was sending."""
+    (maybe,) = connection.execute(
+        "SELECT count(*) FROM attempts WHERE key = ? AND run ="
+        " (SELECT max(run) FROM attempts WHERE key = ?)"
+        " AND CASE WHEN ended_at IS NULL THEN sent_at IS NOT NULL ELSE billed != 'no' END",
+        (key, key),
+    ).fetchone()
+    lost = ChainHubError(
+        "The run was interrupted when the request had left and its response had not arrived."
+        if maybe
+        else "The run was interrupted before the request was sent completely.",
+        billed=Billed.MAYBE if maybe else Billed.NO,
+    )
+    return JobState.UNCERTAIN if maybe else JobState.PENDING, lost
 
 
 def put_back(

@@ -122,6 +122,10 @@ class Clerk:
         job = entries.job(connection, item.key)
         if job is None:
             return Decision(item=item, action=PlanAction.SEND, job=_NEW)
+        if job.state is JobState.SENDING and not self.run:
+            # A dry run settles nothing, and says what the next run would find.
+            state, lost = entries.interrupted(connection, item.key)
+            job = attrs.evolve(job, state=state, billed=lost.billed, error=lost)
         row = connection.execute(
             "SELECT stem FROM inputs WHERE source = ? AND key = ?", (item.input.source, item.key)
         ).fetchone()

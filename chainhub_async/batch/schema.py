@@ -166,15 +166,15 @@ def open_for_reading(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqli
         raise LedgerError(f"The ledger {printable(path)!r} does not exist.")
     connection = _connect_for_reading(path, "mode=ro")
     try:
-        connection.execute("SELECT count(*) FROM sqlite_master")
-    except sqlite3.OperationalError:
-        # Reading needs a file beside it, which a directory that is read-only does not admit. What
-        # nobody can write to can be read without.
-        if os.access(path.parent, os.W_OK) or _has_wal(path):
-            raise
-        connection.close()
-        connection = _connect_for_reading(path, "mode=ro&immutable=1")
-    try:
+        try:
+            connection.execute("SELECT count(*) FROM sqlite_master")
+        except sqlite3.OperationalError:
+            # Reading needs a file beside it, which a directory that is read-only does not admit.
+            # What nobody can write to can be read without.
+            if os.access(path.parent, os.W_OK) or _has_wal(path):
+                raise
+            connection.close()
+            connection = _connect_for_reading(path, "mode=ro&immutable=1")
         if _version(connection, path, len(migrations)) < len(migrations):
             raise LedgerError(
                 f"{printable(path)!r} is no ledger yet, or one of an older version: run a batch "

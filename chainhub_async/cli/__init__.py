@@ -6,8 +6,9 @@ if several apply, the first in this list (see `chainhub_async.cli.exits` and `ch
     129, 130, 143  interrupted: terminal closed, Ctrl-C, SIGTERM
     5              something was or may have been billed and is not saved
     4              account error: key rejected, no balance, not allowed
-    3              configuration error: no API key, an invalid URL, or the extra is missing
-    1              something failed and was not billed
+    3              configuration error: no API key, an invalid URL, a ledger that cannot be used,
+                   or the extra is missing
+    1              something failed or was not started, and was not billed
     2              invalid arguments, or every photo is invalid; nothing was sent
     0              success
 """

@@ -10,8 +10,11 @@ from chainhub_async._version import __version__
 from chainhub_async.cli import exits
 
 _COMMANDS = {
+    "batch": "chainhub_async.cli.batch",
     "doctor": "chainhub_async.cli.doctor",
     "emulator": "chainhub_async.cli.emulator",
+    "gallery": "chainhub_async.cli.gallery",
+    "ledger": "chainhub_async.cli.ledger",
     "replace-background": "chainhub_async.cli.replace_background",
 }
 

@@ -16,8 +16,9 @@ Exit codes (if several apply, the first in this list):
   5              something was or may have been billed and is not saved:
                  read the output before running the command again
   4              account error: key rejected (401), no balance (402), not allowed (403)
-  3              configuration error: no API key, or an invalid URL
-  1              some photos failed; none of them was billed
+  3              configuration error: no API key, an invalid URL, or a ledger that cannot
+                 be used
+  1              some photos failed or were not started; none of them was billed
   2              invalid arguments, or every photo is invalid; nothing was sent
   0              every requested image is saved
 """

@@ -1,4 +1,4 @@
-"""Signals that end the command: the first one cancels it and lets it clean up."""
+"""Signals that end the command: the first one lets it clean up, a second Ctrl-C does not."""
 
 from __future__ import annotations
 
@@ -36,15 +36,26 @@ def interruptible(on_first: Callable[[], object]) -> Generator[Interruption, Non
     Args:
         on_first: called on the event loop at the first signal.
     """
-    interruption = Interruption()
     scope = anyio.CancelScope()
+
+    def stop() -> None:
+        on_first()
+        scope.cancel()
+
+    with heeding(stop) as interruption, scope:
+        yield interruption
+
+
+@contextmanager
+def heeding(on_first: Callable[[], object]) -> Generator[Interruption, None, None]:
+    """As `interruptible`, but leaves it to `on_first` to end the block."""
+    interruption = Interruption()
     loop: Any = current_token().native_token
 
     def stop(number: int) -> None:
         if interruption.number is None:
             interruption.number = number
             on_first()
-            scope.cancel()
 
     def handle(number: int, _: object) -> None:
         # Only SIGINT: wrappers and closing terminals send the others twice within a moment.
@@ -53,8 +64,7 @@ def interruptible(on_first: Callable[[], object]) -> Generator[Interruption, Non
 
     before = {number: signal.signal(number, handle) for number in _heeded()}
     try:
-        with scope:
-            yield interruption
+        yield interruption
     finally:
         for number, handler in before.items():
             signal.signal(number, handler or signal.SIG_DFL)

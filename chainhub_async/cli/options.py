@@ -25,35 +25,41 @@ def palette(_: click.Context, __: click.Parameter, text: str | None) -> ColorPal
     Raises:
         click.BadParameter: it is neither.
     """
-    if text is None:
-        return None
     try:
-        if not text.startswith("#"):
-            return ColorPalette(name=text)
-        return ColorPalette(members=[_member(part) for part in text.split(",")])
+        return None if text is None else palette_of(text)
     except InvalidOptionError as problem:
         raise click.BadParameter(problem.message) from None
+
+
+def palette_of(text: str) -> ColorPalette:
+    """Returns the palette that `EMBER`, or `#f80:0.6,#112233`, describes.
+
+    Raises:
+        InvalidOptionError: it is neither.
+    """
+    if not text.startswith("#"):
+        return ColorPalette(name=text)
+    return ColorPalette(members=[_member(part) for part in text.split(",")])
 
 
 def _member(text: str) -> ColorMember:
     colour, colon, weight = text.strip().partition(":")
     try:
-        return ColorMember(colour, color_weight=float(weight) if colon else None)
-    except ValueError as problem:
-        if isinstance(problem, InvalidOptionError):
-            raise
-        raise click.BadParameter(
+        number = float(weight) if colon else None
+    except ValueError:
+        raise InvalidOptionError(
             f"{weight!r} is not a valid weight; use the form #RRGGBB:0.5."
         ) from None
+    return ColorMember(colour, color_weight=number)
 
 
-def prompt(_: click.Context, __: click.Parameter, text: str) -> str:
+def prompt(_: click.Context, __: click.Parameter, text: str | None) -> str | None:
     """Returns the prompt, unless it is blank: an unset variable would be paid for.
 
     Raises:
         click.BadParameter: it is blank.
     """
-    if not text.strip():
+    if text is not None and not text.strip():
         raise click.BadParameter("it is empty; say what the new background shows.")
     return text
 

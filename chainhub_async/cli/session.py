@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
-from functools import partial
-from importlib.util import find_spec
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
 import attrs
 
-from chainhub_async.cli import exits, output
+from chainhub_async.cli import exits
 from chainhub_async.cli.desk import Desk
 from chainhub_async.cli.display import display_for
+from chainhub_async.cli.hubs import hub_for
 from chainhub_async.cli.interrupts import interruptible
 from chainhub_async.cli.photos import Photo
 from chainhub_async.cli.run import Order, Run
@@ -51,7 +50,8 @@ class Session:
         display = display_for(len(photos), quiet=self.quiet)
         desk = Desk(display, as_json=self.as_json)
         with interruptible(desk.interrupt) as interruption:
-            async with self._hub() as (hub, order):
+            async with self._hub() as (hub, task_path):
+                order = attrs.evolve(self.order, task_path=task_path)
                 run = Run(hub=hub, order=order, display=display, report=desk.take)
                 with display:
                     await run.all(photos, self._workers())
@@ -65,30 +65,12 @@ class Session:
         images: int = self.order.options.get("num_images", 1)
         return max(1, self.in_flight // images)
 
-    @asynccontextmanager
-    async def _hub(self) -> AsyncGenerator[tuple[AsyncChainHub, Order], None]:
-        build = partial(
-            AsyncChainHub,
+    def _hub(self) -> AbstractAsyncContextManager[tuple[AsyncChainHub, str | None]]:
+        return hub_for(
+            emulated=self.emulated,
+            base_url=self.base_url,
+            task_path=self.order.task_path,
             timeout=self.timeout,
             retry=RetryPolicy(resend_uncertain=self.order.resend_uncertain),
             limits=Limits(in_flight=self.in_flight),
         )
-        if not self.emulated:
-            async with build(base_url=self.base_url) as hub:
-                yield hub, self.order
-            return
-        from chainhub_async.testing import Emulator
-
-        async with Emulator() as emulator:
-            output.stderr().line(
-                f"Emulator at {emulator.base_url}: results are made on this machine, not by the "
-                "gateway; nothing is billed."
-            )
-            if find_spec("PIL") is None:
-                output.stderr().line(
-                    'They are plain colours; pip install "chainhub-async[emulator]" makes them '
-                    "composites of the photo."
-                )
-            path = self.order.task_path or emulator.task_path
-            async with build(emulator.api_key, base_url=emulator.base_url, proxy="") as hub:
-                yield hub, attrs.evolve(self.order, task_path=path)

@@ -33,7 +33,7 @@ def _happened(outcome: Outcome) -> str:
         case State.NOT_STARTED:
             return "not started."
         case State.CANCELLED:
-            return f"cancelled{_task(outcome)}. {_billed(outcome)}"
+            return f"cancelled{_task(outcome)}. {billed(outcome.billed)}"
         case State.UNFINISHED:
             words = f" {outcome.error.message}" if outcome.error else ""
             return (
@@ -43,11 +43,12 @@ def _happened(outcome: Outcome) -> str:
         case State.WITHHELD | State.SAVED:
             return _withheld(outcome)
         case State.FAILED:
-            said = [] if outcome.error is None else [_failure(outcome.error)]
-            return " ".join([*said, _billed(outcome)])
+            said = [] if outcome.error is None else [failure(outcome.error)]
+            return " ".join([*said, billed(outcome.billed)])
 
 
-def _failure(error: ChainHubError) -> str:
+def failure(error: ChainHubError) -> str:
+    """Returns what an error says, with all that helps to find out more."""
     known = error.request_id is None or error.request_id in error.message
     identity = "" if known else f" (request ID {printable(error.request_id, 200)})"
     body: bytes = getattr(error, "body", b"") if error.billed is not Billed.NO else b""
@@ -60,12 +61,13 @@ def _failure(error: ChainHubError) -> str:
     return f"{error.message}{identity}{kept}{hint}"
 
 
-def _billed(outcome: Outcome) -> str:
+def billed(how: Billed) -> str:
+    """Returns the sentence about what it cost."""
     return {
         Billed.NO: "It was not billed.",
         Billed.MAYBE: "It may have been billed.",
         Billed.YES: "It was billed.",
-    }[outcome.billed]
+    }[how]
 
 
 def _task(outcome: Outcome) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,11 +21,12 @@ from .conftest import calls, names, photo, run
 Photos = Callable[[int], list[Path]]
 
 
-def opened() -> sqlite3.Connection:
+@contextmanager
+def opened() -> Iterator[sqlite3.Connection]:
     """An empty ledger with a run."""
-    connection = schema.open_for_nobody_else()
-    entries.start_run(connection)
-    return connection
+    with closing(schema.open_for_nobody_else()) as connection:
+        entries.start_run(connection)
+        yield connection
 
 
 INPUTS = st.lists(
@@ -42,32 +44,34 @@ def test_no_two_inputs_share_a_file(
     first: list[tuple[str, int, int]], second: list[tuple[str, int, int]], overwrite: bool
 ) -> None:
     """Whatever the names and numbers, no two inputs of a run can write the same file."""
-    connection = opened()
-    for run_number, inputs in enumerate((first, second), start=1):
-        files: dict[str, tuple[str, str]] = {}
-        for name, key, images in inputs:
-            source, identity = f"/in/{name}.jpg", f"{key}-{images}"
-            wanted = naming.Naming(source=source, key=identity, images=images)
-            stem = naming.claim(connection, wanted, run_number, overwrite=overwrite)
-            assert stem == naming.claim(connection, wanted, run_number, overwrite=overwrite)
-            assert "/" not in stem
-            assert stem not in {"", ".", ".."}
-            for number in range(1, images + 1):
-                file = naming.numbered(stem, number, images).casefold()
-                assert files.setdefault(file, (source, identity)) == (source, identity)
+    with opened() as connection:
+        for run_number, inputs in enumerate((first, second), start=1):
+            files: dict[str, tuple[str, str]] = {}
+            for name, key, images in inputs:
+                source, identity = f"/in/{name}.jpg", f"{key}-{images}"
+                wanted = naming.Naming(source=source, key=identity, images=images)
+                stem = naming.claim(connection, wanted, run_number, overwrite=overwrite)
+                assert stem == naming.claim(connection, wanted, run_number, overwrite=overwrite)
+                assert "/" not in stem
+                assert stem not in {"", ".", ".."}
+                for number in range(1, images + 1):
+                    file = naming.numbered(stem, number, images).casefold()
+                    assert files.setdefault(file, (source, identity)) == (source, identity)
 
 
 @given(INPUTS)
 def test_names_are_the_same_in_every_run(inputs: list[tuple[str, int, int]]) -> None:
     """The same inputs in the same order have the same names, from the start or resumed."""
     found: list[list[str]] = []
-    resumed = opened()
-    for connection in (opened(), resumed, resumed):
-        stems: list[str] = []
-        for name, key, images in inputs:
-            wanted = naming.Naming(source=f"/in/{name}.jpg", key=f"{key}-{images}", images=images)
-            stems.append(naming.claim(connection, wanted, 1, overwrite=False))
-        found.append(stems)
+    with opened() as fresh, opened() as resumed:
+        for connection in (fresh, resumed, resumed):
+            stems: list[str] = []
+            for name, key, images in inputs:
+                wanted = naming.Naming(
+                    source=f"/in/{name}.jpg", key=f"{key}-{images}", images=images
+                )
+                stems.append(naming.claim(connection, wanted, 1, overwrite=False))
+            found.append(stems)
     assert found[0] == found[1] == found[2]
 
 

@@ -1,0 +1,173 @@
+"""What `chainhub batch` says about its inputs, a run and its progress. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from chainhub_async.batch.facts import LedgerCounts
+from chainhub_async.batch.jobs import JobState, Outcome, PlanAction
+from chainhub_async.cli import ledger_words
+from chainhub_async.cli.batch_meter import NOT_STARTED, Meter, is_unstarted, was_sent
+from chainhub_async.cli.ledger_words import count
+from chainhub_async.cli.wording import billed, failure
+from chainhub_async.errors import APIError, Billed, ChainHubError, SpendLimitError, printable
+
+_LONGEST_PATH = 5000
+_ACTIONS = {
+    PlanAction.SEND: "to send",
+    PlanAction.DOWNLOAD: "to download (paid for)",
+    PlanAction.SKIP: "done by an earlier run",
+    PlanAction.DUPLICATE: "the same as another",
+    PlanAction.HOLD: "held (an earlier run may have been billed)",
+    PlanAction.REFUSE: "refused",
+}
+
+
+def name(image: Any) -> str:
+    """Returns an input's path on one line."""
+    return printable(image, _LONGEST_PATH)
+
+
+def withheld(outcome: Outcome) -> int:
+    """Returns how many images were withheld as unsafe."""
+    images = outcome.result.images if outcome.result is not None else ()
+    return sum(image.url is None for image in images)
+
+
+def problem(outcome: Outcome) -> str:
+    """Returns why an input is not saved, or what else is to be known of it; often empty."""
+    if outcome.state is JobState.SKIPPED or is_unstarted(outcome):
+        return ""
+    if outcome.state is JobState.SAVED:
+        parts = [] if outcome.error is None else [outcome.error.message]
+        if number := withheld(outcome):
+            images = count(number, "image")
+            was = "was" if number == 1 else "were"
+            parts.append(f"{images} {was} withheld as unsafe by the gateway, but billed.")
+        return " ".join(parts)
+    said = [_earlier(outcome)]
+    if outcome.error is not None and not (outcome.state is JobState.ACCEPTED and _task(outcome)):
+        said.append(failure(outcome.error))
+    said += [_task(outcome), billed(outcome.billed)]
+    return " ".join(filter(None, said))
+
+
+def _earlier(outcome: Outcome) -> str:
+    """Says that it was not sent now because of what came of it before."""
+    if was_sent(outcome):
+        return ""
+    if outcome.state is JobState.UNCERTAIN:
+        return "Not sent again: an earlier run may have been billed for it, and ended so:"
+    if outcome.state is JobState.REFUSED and isinstance(outcome.error, APIError):
+        return "Not sent again: it was refused in an earlier run (--retry-refused sends it):"
+    return ""
+
+
+def _task(outcome: Outcome) -> str:
+    task = outcome.result.task if outcome.result is not None else None
+    if task is None or (outcome.result is not None and outcome.result.images):
+        return ""
+    return (
+        f"The gateway has not finished it: task {printable(task.task_id, 200)}, "
+        f"{printable(task.task_status, 50)!r}. With --task-path, the next run fetches it within "
+        "24 hours."
+    )
+
+
+def cost(images: int, price: Decimal | None) -> str:
+    """Returns `3 images`, with what they cost if a price is given."""
+    told = count(images, "image")
+    return told if price is None else f"{told} at {price:f} = {images * price:f}"
+
+
+def planned(
+    counts: Mapping[PlanAction, int], images: int, price: Decimal | None, limit: int | None
+) -> str:
+    """Returns the summary of a plan."""
+    said = [f"{counts[action]:,} {text}" for action, text in _ACTIONS.items() if counts.get(action)]
+    total = count(sum(counts.values()), "photo")
+    text = f"{total}: {', '.join(said)}. To be billed: {cost(images, price)}."
+    if limit is not None and images > limit:
+        text += f" --max-images stops at {cost(limit, price)}."
+    return text
+
+
+def summary(meter: Meter, price: Decimal | None, *, emulated: bool) -> str:
+    """Returns the summary of a run."""
+    told = dict(meter.counts)
+    earlier = told.pop("skipped", 0)
+    said = [_counted(told)] if told else []
+    if earlier:
+        said.append(f"{earlier:,} done by an earlier run")
+    if missing := meter.total - meter.done:
+        said.append(f"{missing:,} not looked at")
+    text = f"{count(meter.total, 'photo')}: {', '.join(said) or 'nothing done'}."
+    what = "The gateway would have billed" if emulated else "Billed or maybe billed in this run"
+    return f"{text} {what}: {cost(meter.spent, price)}."
+
+
+def advice(counts: Mapping[JobState, int], unreadable: int, ledger: Path) -> Iterator[str]:
+    """Yields what to do next."""
+    known = LedgerCounts(inputs=counts, unreadable=unreadable, jobs=0, billed=0, maybe_billed=0)
+    yield from ledger_words.advice(known, ledger)
+
+
+def waiting(number: int, seconds: float) -> str:
+    """Returns what is said at the first signal."""
+    if not number:
+        return "Stopping: nothing that is paid for is under way."
+    return (
+        f"Stopping: nothing new is started. Waiting up to {seconds:.0f} s for "
+        f"{count(number, 'paid call')}; press Ctrl-C again to stop at once."
+    )
+
+
+def stopped(reason: ChainHubError) -> str:
+    """Returns what is said when the batch stops by itself."""
+    limited = isinstance(reason, SpendLimitError)
+    why = "--max-images is reached." if limited else reason.message
+    return f"Nothing new is started: {why}"
+
+
+def progress(meter: Meter, price: Decimal | None) -> list[str]:
+    """Returns the lines below the bar."""
+    parts = [_counted(meter.counts)] if meter.counts else []
+    if meter.retries:
+        parts.append("1 retry" if meter.retries == 1 else f"{meter.retries:,} retries")
+    lines = [" · ".join([*parts, f"spent: {cost(meter.spent, price)}"])]
+    if (pause := meter.pause) is not None:
+        asked, left = pause
+        lines.append(f"paused: the gateway asked to wait {asked:.0f} s; {left:.0f} s left")
+    return lines
+
+
+def speed(meter: Meter) -> str:
+    """Returns `12.0 images/min, 0:03:10 left`, as far as it is known."""
+    rate, left = meter.images_per_minute, meter.seconds_left
+    if rate is None or left is None:
+        return ""
+    return f"{rate:.1f} images/min, {_duration(left)} left"
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02.0f}"
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    order = [state.value.lower() for state in JobState]
+    words = {"pending": "failed (not billed)", "accepted": "paid for but not saved"}
+    known = sorted(counts, key=lambda word: order.index(word) if word != NOT_STARTED else 99)
+    return ", ".join(f"{counts[word]:,} {words.get(word, word)}" for word in known)
+
+
+def is_owed(outcome: Outcome) -> bool:
+    """Returns whether something was, or may have been, billed and is not saved."""
+    if outcome.state is JobState.SKIPPED:
+        return False
+    complete = outcome.state is JobState.SAVED and not withheld(outcome)
+    return outcome.billed is not Billed.NO and not complete
