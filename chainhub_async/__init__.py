@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         BatchError,
         BatchStoppedError,
         Billed,
+        CallCancelledError,
         CertificateError,
         ChainHubError,
         ClosedError,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         RateLimitError,
         RedirectError,
         ResultExpiredError,
+        SaveError,
         ServerError,
         SpendLimitError,
         TaskError,
@@ -98,13 +100,14 @@ _HOMES = {
     "config": "Limits Timeout",
     "errors": (
         "APIError Attempt AuthenticationError BadRequestError BatchError BatchStoppedError "
-        "Billed CertificateError ChainHubError ClosedError ConfigurationError ConnectError "
-        "ConnectionLostError ContentRejectedError DeadlineError DownloadError EnvelopeError "
-        "ImageChangedError InsufficientBalanceError InvalidImageError InvalidOptionError "
-        "InvalidReplyError InvalidRequestError LedgerError LedgerLockedError "
-        "NameResolutionError NotFoundError PayloadTooLargeError PermissionDeniedError "
-        "ProxyError RateLimitError RedirectError ResultExpiredError ServerError SpendLimitError "
-        "TaskError TaskFailedError TaskTimeoutError TransportError UnsafeAddressError"
+        "Billed CallCancelledError CertificateError ChainHubError ClosedError "
+        "ConfigurationError ConnectError ConnectionLostError ContentRejectedError DeadlineError "
+        "DownloadError EnvelopeError ImageChangedError InsufficientBalanceError "
+        "InvalidImageError InvalidOptionError InvalidReplyError InvalidRequestError LedgerError "
+        "LedgerLockedError NameResolutionError NotFoundError PayloadTooLargeError "
+        "PermissionDeniedError ProxyError RateLimitError RedirectError ResultExpiredError "
+        "SaveError ServerError SpendLimitError TaskError TaskFailedError TaskTimeoutError "
+        "TransportError UnsafeAddressError"
     ),
     "events": (
         "CallCancelled DownloadProgress Event Paused ReplyReceived RequestQueued "
@@ -132,6 +135,7 @@ __all__ = [
     "BatchStoppedError",
     "Billed",
     "CallCancelled",
+    "CallCancelledError",
     "CertificateError",
     "ChainHub",
     "ChainHubError",
@@ -183,6 +187,7 @@ __all__ = [
     "ResultExpiredError",
     "RetryPolicy",
     "RetryScheduled",
+    "SaveError",
     "Saved",
     "ServerError",
     "SpendLimitError",

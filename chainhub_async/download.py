@@ -14,7 +14,13 @@ import anyio.to_thread
 import attrs
 
 from chainhub_async import addresses, files, formats, times
-from chainhub_async.errors import ClosedError, DownloadError, ResultExpiredError, printable
+from chainhub_async.errors import (
+    ClosedError,
+    DownloadError,
+    ResultExpiredError,
+    SaveError,
+    printable,
+)
 from chainhub_async.events import DownloadProgress, Saved
 from chainhub_async.networks import Network
 from chainhub_async.transport.deadlines import Deadlines
@@ -123,7 +129,7 @@ class Downloader:
             # From host names that cannot be resolved at all, which aiohttp passes through.
             raise _unusable(problem, job.url) from None
         except OSError as problem:
-            raise DownloadError(
+            raise SaveError(
                 f"The result cannot be saved in {str(job.directory)!r}: {problem}.", url=job.url
             ) from None
         finally:
@@ -218,7 +224,8 @@ class Downloader:
         status = reply.status
         if status == 200:
             return
-        if status in _EXPIRED:
+        over = job.expires_at is not None and job.expires_at < datetime.now(timezone.utc)
+        if status in _EXPIRED or (status == 404 and over):
             when = (
                 f" It was valid until {job.expires_at:%Y-%m-%d %H:%M:%S %Z}."
                 if job.expires_at

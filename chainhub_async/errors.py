@@ -27,11 +27,13 @@
     │   ├── ConnectionLostError      the connection was lost once established
     │   ├── DeadlineError            a timeout expired, see `deadline` (also a TimeoutError)
     │   └── InvalidReplyError        an unreadable response; kept in `body`
+    ├── CallCancelledError           the `__context__` of the interruption that ended a call
     ├── TaskError
     │   ├── TaskFailedError          the task ended without a result
     │   └── TaskTimeoutError         the wait ended before the task did; see `task`
     ├── DownloadError                a result could not be downloaded; retrying is free
     │   ├── ResultExpiredError       results expire after 24 hours
+    │   ├── SaveError                the file cannot be written
     │   └── UnsafeAddressError       the result's URL leads to a non-public address
     └── BatchError                   a batch starts nothing new
         ├── BatchStoppedError        it was cancelled or closed, or too many calls failed in a row
@@ -271,6 +273,14 @@ class InvalidReplyError(TransportError):
     """A response was received that cannot be used; see `body`."""
 
 
+class CallCancelledError(ChainHubError):
+    """A call was interrupted or cancelled. Never raised: the `__context__` of what ended it.
+
+    With Ctrl-C during a blocking call, that is the `KeyboardInterrupt`; with a cancellation, the
+    `CancelledError`. See `billed`, `bytes_sent` and `attempts`.
+    """
+
+
 class TaskError(ChainHubError):
     """A task did not produce a result."""
 
@@ -300,6 +310,10 @@ class DownloadError(ChainHubError):
 
 class ResultExpiredError(DownloadError):
     """The result's URL is no longer valid; results expire after 24 hours."""
+
+
+class SaveError(DownloadError):
+    """The result cannot be written to disk; the message says why."""
 
 
 class UnsafeAddressError(DownloadError):
@@ -334,4 +348,12 @@ def already_paid() -> Generator[None, None, None]:
     except ChainHubError as error:
         if error.billed is Billed.NO:
             error.billed = Billed.YES
+        raise
+    except Exception:
+        raise
+    except BaseException as interruption:
+        interruption.__context__ = CallCancelledError(
+            "Interrupted; the result is already paid for, and can be fetched again without cost.",
+            billed=Billed.YES,
+        )
         raise

@@ -12,7 +12,9 @@ import os
 import re
 import secrets
 import threading
+import unicodedata
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,12 +27,21 @@ _DEVICES = {
     "nul",
     *(f"{kind}{n}" for kind in ("com", "lpt") for n in range(10)),
 }
-_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+_NO_HARD_LINKS = {
+    errno.EINVAL,
+    errno.EPERM,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.ENOSYS,
+    errno.EMLINK,
+}
 
 
 def safe_stem(text: str, fallback: str = "image") -> str:
     """Returns `text` as a file name without suffix that is valid on every system."""
-    stem = re.sub(r"[^\w .()+-]", "_", text).strip(" .")[:_LONGEST_STEM].strip(" .")
+    # Composed: some systems take letters apart from their accents, which by themselves are no \w.
+    composed = unicodedata.normalize("NFC", text)
+    stem = re.sub(r"[^\w .()+-]", "_", composed).strip(" .")[:_LONGEST_STEM].strip(" .")
     # Letters outside ASCII take up to four bytes, and 255 is what most systems hold.
     while len(stem.encode("utf-8", "replace")) > 2 * _LONGEST_STEM:
         stem = stem[:-1]
@@ -95,7 +106,8 @@ class PartFile:
             except OSError:
                 pass
             finally:
-                self._path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    self._path.unlink(missing_ok=True)
 
     def _check(self) -> None:
         if self._dropped:

@@ -55,6 +55,8 @@ class Batch:
             LedgerError: it cannot be used, or is in use.
             ConfigurationError: results cannot be saved in the directory.
         """
+        if self._host is not None:
+            raise BatchStoppedError("The batch is open already; create another one.")
         self._portal.run(self._make_events)
         self._host = self._portal.start(self._live)
         try:

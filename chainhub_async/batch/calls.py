@@ -125,7 +125,8 @@ class Caller:
         if error is not None:
             how = attrs.evolve(how, request_id=error.request_id)
         try:
-            await self._ledger.write(partial(_close, journal.attempt, attempt, how), urgent=True)
+            number = journal.attempt if journal.is_open else 0
+            await self._ledger.write(partial(_close, number, attempt, how), urgent=True)
         except ChainHubError as unwritable:
             # The response is all there is: the caller gets it, and it is downloaded all the same.
             self._guard.stop(unwritable)

@@ -39,6 +39,9 @@ from chainhub_async.transport.messages import Response
 _POLL_INTERVAL, _POLL_TIMEOUT = 2.0, 600.0
 
 
+_WORK = {PlanAction.SEND, PlanAction.DOWNLOAD}
+
+
 class Engine:
     """The jobs of a batch.
 
@@ -60,7 +63,7 @@ class Engine:
         self.transport = transport
         self.ledger = ledger
         self.clerk = Clerk(settings=settings, run=ledger.run)
-        self.guard = Guard(settings.max_images, self._drop_waiting)
+        self.guard = Guard(settings.max_images, transport.retry.max_retry_after, self._drop_waiting)
         self.activities: set[Activity] = set()
         self._all_ended = anyio.Event()
         self._is_finishing = False
@@ -132,7 +135,8 @@ class Engine:
 
     async def _act(self, decision: Decision, activity: Activity) -> Outcome:
         key = decision.item.key
-        while decision.action is PlanAction.SEND and key in self._leaders:
+        # One at a time for each job, whether it is sent or fetched: the others find it done.
+        while decision.action in _WORK and key in self._leaders:
             await self._leaders[key].wait()
             decision = await self._decide_again(decision)
         if decision.job.state is JobState.SENDING:
@@ -147,12 +151,14 @@ class Engine:
             # Done by this very run, for another input.
             state = JobState.SAVED if outcome.state is JobState.SKIPPED else outcome.state
             return attrs.evolve(outcome, state=state)
-        if decision.action is PlanAction.DOWNLOAD:
-            activity.is_fetching = True
-            return await self._bring_home(decision, decision.result, activity)
         self._leaders[key] = anyio.Event()
         try:
-            return await self._send(decision, activity)
+            if decision.action is PlanAction.SEND:
+                return await self._send(decision, activity)
+            activity.is_fetching = True
+            outcome = await self._bring_home(decision, decision.result, activity)
+            self.guard.judge_delivery(outcome.error)
+            return outcome
         finally:
             self._leaders.pop(key).set()
 
@@ -188,7 +194,9 @@ class Engine:
                 decision, answer.state, error=answer.error, billed=answer.billed, charges=charges
             )
         outcome = await self._bring_home(decision, answer.result, activity)
-        return attrs.evolve(outcome, error=outcome.error or answer.error, spent=images * charges)
+        self.guard.judge_delivery(outcome.error)
+        # That the result could not be recorded weighs more than that it could not be saved.
+        return attrs.evolve(outcome, error=answer.error or outcome.error, spent=images * charges)
 
     async def _bring_home(
         self, decision: Decision, result: ReplaceBackgroundResult | None, activity: Activity
@@ -219,12 +227,13 @@ class Engine:
         """Waits for a task, if it is known how, and records its result."""
         if self.settings.task_path is None:
             return result
-        replies: list[Response] = []
+        reply: Response | None = None
 
         async def ask(path: str) -> Response:
+            nonlocal reply
             request = raw_request("GET", path, timeout=decision.item.http.timeout)
-            replies.append(await self.transport.send(request, lambda response: response))
-            return replies[-1]
+            reply = await self.transport.send(request, lambda response: response)
+            return reply
 
         with already_paid():
             found = await wait_for(
@@ -236,7 +245,7 @@ class Engine:
             )
         # The paid call's ID is the one to quote, not that of a poll.
         found = attrs.evolve(found, request_id=result.request_id or found.request_id)
-        await self._settle(decision, JobState.ACCEPTED, None, replies[-1])
+        await self._settle(decision, JobState.ACCEPTED, None, reply)
         return found
 
     async def _settle(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 
 import attrs
@@ -23,7 +23,7 @@ from chainhub_async.batch.records import (
     reply_of_row,
     reply_to_row,
 )
-from chainhub_async.errors import Attempt, Billed, ChainHubError
+from chainhub_async.errors import Attempt, Billed, ChainHubError, LedgerError, printable
 from chainhub_async.transport.messages import Response
 
 
@@ -97,13 +97,24 @@ def interrupted(connection: sqlite3.Connection, key: str) -> tuple[JobState, Cha
         " AND CASE WHEN ended_at IS NULL THEN sent_at IS NOT NULL ELSE billed != 'no' END",
         (key, key),
     ).fetchone()
+    # What an earlier run left uncertain stays so when a later one was interrupted at no cost.
+    (earlier,) = connection.execute("SELECT billed FROM jobs WHERE key = ?", (key,)).fetchone()
+    billed = Billed.worst(Billed(earlier), Billed.MAYBE if maybe else Billed.NO)
     lost = ChainHubError(
         "The run was interrupted when the request had left and its response had not arrived."
         if maybe
         else "The run was interrupted before the request was sent completely.",
-        billed=Billed.MAYBE if maybe else Billed.NO,
+        billed=billed,
     )
-    return JobState.UNCERTAIN if maybe else JobState.PENDING, lost
+    return JobState.PENDING if billed is Billed.NO else JobState.UNCERTAIN, lost
+
+
+def was_tried_by(connection: sqlite3.Connection, key: str, run: int) -> bool:
+    """Returns whether this run made an attempt to send the job."""
+    row = connection.execute(
+        "SELECT 1 FROM attempts WHERE key = ? AND run = ? LIMIT 1", (key, run)
+    ).fetchone()
+    return row is not None
 
 
 def put_back(
@@ -147,12 +158,18 @@ def job(connection: sqlite3.Connection, key: str) -> Job | None:
     if row is None:
         return None
     state, billed, error, status, headers, body, received = row
-    return Job(
-        state=JobState(state),
-        billed=Billed(billed),
-        error=error_of_json(error),
-        reply=None if status is None else reply_of_row(status, headers, body, received),
-    )
+    try:
+        return Job(
+            state=JobState(state),
+            billed=Billed(billed),
+            error=error_of_json(error),
+            reply=None if status is None else reply_of_row(status, headers, body, received),
+        )
+    except (TypeError, ValueError) as problem:
+        raise LedgerError(
+            f"The ledger is damaged: job {key} has a value that cannot be read "
+            f"({printable(problem, 100)}). Nothing more is sent."
+        ) from None
 
 
 class JobChangedError(ChainHubError):
@@ -265,10 +282,28 @@ def copies(connection: sqlite3.Connection, key: str, number: int) -> list[SavedF
     return [SavedFile(number=n, path=p, bytes=b, modified_ns=m) for n, p, b, m in rows]
 
 
+def taken_paths(
+    connection: sqlite3.Connection, source: str, key: str, paths: Sequence[str]
+) -> set[str]:
+    """Returns which of these paths belong to other inputs: their results, or the inputs itself."""
+    marks = ",".join("?" * len(paths))
+    rows = connection.execute(
+        f"SELECT path FROM outputs JOIN inputs USING (source, key) WHERE path IN ({marks})"  # noqa: S608 - marks
+        " AND NOT (source = ? AND key = ?)"
+        f" UNION SELECT source FROM inputs WHERE source IN ({marks})",
+        (*paths, source, key, *paths),
+    )
+    return {path for (path,) in rows}
+
+
 def add_outputs(
-    connection: sqlite3.Connection, source: str, key: str, saved: Iterable[SavedFile]
+    connection: sqlite3.Connection, source: str, key: str, saved: Sequence[SavedFile]
 ) -> None:
-    """Records files that were saved."""
+    """Records files that were saved; whatever had the same paths was replaced."""
+    connection.executemany(
+        "DELETE FROM outputs WHERE path = ? AND NOT (source = ? AND key = ?)",
+        [(file.path, source, key) for file in saved],
+    )
     connection.executemany(
         "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?)",
         [

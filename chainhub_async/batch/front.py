@@ -16,7 +16,7 @@ from chainhub_async.batch.engine import Engine
 from chainhub_async.batch.jobs import Outcome, PlannedJob, Requests
 from chainhub_async.batch.ledger import Ledger
 from chainhub_async.batch.planning import plan
-from chainhub_async.batch.runner import Run
+from chainhub_async.batch.runner import Run, call_limits
 from chainhub_async.batch.settings import BatchSettings
 from chainhub_async.download import Downloader
 from chainhub_async.errors import BatchStoppedError, ChainHubError, InvalidRequestError
@@ -44,6 +44,7 @@ class AsyncBatch:
         self._group: TaskGroup | None = None
         self._timer: anyio.CancelScope | None = None
         self._runs: list[Run] = []
+        self._is_closed = False
 
     @property
     def stopped(self) -> ChainHubError | None:
@@ -82,6 +83,7 @@ class AsyncBatch:
         engine, group = self._opened()
         try:
             self._wind_down()
+            self._is_closed = True
             # The cancellation that led here does not end the grace period; another one does.
             cancelled = isinstance(error, anyio.get_cancelled_exc_class())
             with anyio.CancelScope(shield=cancelled):
@@ -138,7 +140,7 @@ class AsyncBatch:
             LedgerError: the ledger cannot be read; raised when iterating.
         """
         check_iterable(requests)
-        return plan(requests, self._settings, self._transport.config.timeout)
+        return plan(requests, self._settings, call_limits(self._transport))
 
     def stop(self) -> None:
         """Starts nothing new, and lets the calls in progress end as when the block is left.
@@ -148,6 +150,8 @@ class AsyncBatch:
         engine, group = self._opened()
         engine.guard.stop(BatchStoppedError("Not started: the batch was stopped."))
         engine.cut(all_of_them=False)
+        for run in self._runs:
+            run.stop_waiting()
         if self._timer is None:
             self._timer = anyio.CancelScope(shield=True)
             group.start_soon(self._cut_later, engine, self._timer)
@@ -155,11 +159,13 @@ class AsyncBatch:
     def _start(self, requests: Requests | None) -> Run:
         """Returns a run; without requests, one that they are fed to."""
         run = Run(*self._opened(), ordered=self._settings.ordered)
-        self._runs.append(run)
+        self._runs = [*(one for one in self._runs if not one.is_over), run]
         run.start(requests)
         return run
 
     def _opened(self) -> tuple[Engine, TaskGroup]:
+        if self._is_closed:
+            raise BatchStoppedError("The batch is closed; create another one.")
         if self._engine is None or self._group is None:
             raise BatchStoppedError(
                 "The batch is not open: use it as `async with hub.batch(...) as batch:`, or `with` "

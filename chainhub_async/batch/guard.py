@@ -14,8 +14,11 @@ from chainhub_async.errors import (
     ChainHubError,
     ClosedError,
     ConfigurationError,
+    ImageChangedError,
     InsufficientBalanceError,
+    InvalidRequestError,
     PermissionDeniedError,
+    SaveError,
     SpendLimitError,
 )
 
@@ -31,6 +34,10 @@ CONCERNS_ALL = (
 
 # One after another, without a success: the gateway is down or broken, and each may cost money.
 _MOST_FAILURES_IN_A_ROW = 50
+# Of results that cannot be written to disk, as when it is full.
+_MOST_UNWRITTEN = 3
+# Statuses of a wrong base URL.
+_WRONG_ADDRESS = {404, 405}
 
 
 class Guard:
@@ -38,6 +45,7 @@ class Guard:
 
     Args:
         max_images: how many images the batch may buy, or None.
+        max_retry_after: for how many seconds a pause is waited for.
         on_stop: called when the batch stops, but not when it only may not spend more.
 
     Attributes:
@@ -45,13 +53,17 @@ class Guard:
         spent: how many images were, or may have been, billed.
     """
 
-    def __init__(self, max_images: int | None, on_stop: Callable[[], None]) -> None:
+    def __init__(
+        self, max_images: int | None, max_retry_after: float, on_stop: Callable[[], None]
+    ) -> None:
         self.stopped: ChainHubError | None = None
         self.spent = 0
         self._most = max_images
+        self._max_retry_after = max_retry_after
         self._on_stop = on_stop
         self._reserved = 0
         self._failures = 0
+        self._unsaved = 0
         self._changed = anyio.Event()
 
     def stop(self, reason: ChainHubError) -> None:
@@ -121,17 +133,42 @@ class Guard:
         if error is None:
             self._failures = 0
             return
-        if isinstance(error, CONCERNS_ALL):
+        if isinstance(error, SpendLimitError):
+            return  # of one call that was not to be sent again; `reserve` stops the batch itself
+        if isinstance(error, CONCERNS_ALL) or (error.retry_after or 0.0) > self._max_retry_after:
             self.stop(error)
             return
         # Of the others, only what the input is not to blame for.
-        if error.status is None or error.status >= 500 or error.billed is not Billed.NO:
+        if isinstance(error, InvalidRequestError | ImageChangedError):
+            return
+        status = error.status or 500
+        if (
+            status >= 500
+            or status < 400
+            or status in _WRONG_ADDRESS
+            or error.billed is not Billed.NO
+        ):
             self._failures += 1
         if self._failures >= _MOST_FAILURES_IN_A_ROW:
             self.stop(
                 BatchStoppedError(
                     f"The batch was stopped after {self._failures} failures in a row. The last "
                     f"one: {error.message}"
+                )
+            )
+
+    def judge_delivery(self, error: ChainHubError | None) -> None:
+        """Takes note of how saving ended: results that cannot be saved are not worth buying."""
+        if error is None:
+            self._unsaved = 0
+            return
+        self._unsaved += 1
+        most = _MOST_UNWRITTEN if isinstance(error, SaveError) else _MOST_FAILURES_IN_A_ROW
+        if self._unsaved >= most:
+            self.stop(
+                BatchStoppedError(
+                    f"The batch was stopped since {self._unsaved} results in a row could not be "
+                    f"saved. The last one: {error.message}"
                 )
             )
 

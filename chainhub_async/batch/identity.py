@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -13,9 +14,9 @@ import attrs
 
 from chainhub_async.batch.entries import options_json
 from chainhub_async.batch.records import text_of_path
-from chainhub_async.errors import ImageChangedError, printable
+from chainhub_async.errors import ImageChangedError, InvalidImageError, printable
 from chainhub_async.images import FileStamp, ImageInput, ImageSource, not_an_image, open_regular
-from chainhub_async.transport.messages import Request
+from chainhub_async.transport.messages import Part, Request
 
 _STEP = 1024 * 1024
 # File systems round modification times, some to two seconds: a file that was just modified may be
@@ -60,14 +61,18 @@ class Reader:
 
     Args:
         known: the files that were read before, by path.
+        ledger: the ledger in use, whose files must not even be opened: closing them would drop the
+            locks that SQLite holds.
 
     Attributes:
         learned: the files read now, to be known next time.
     """
 
-    def __init__(self, known: Mapping[str, KnownFile]) -> None:
+    def __init__(self, known: Mapping[str, KnownFile], ledger: Path | None = None) -> None:
         self._known = known
-        self._hashes: dict[int, str] = {}  # by the identity of sources, which the requests hold
+        self._ledger = [] if ledger is None else _identities(ledger)
+        self._hashes: dict[int, str] = {}  # by the identity of the sources, which are kept for that
+        self._sources: list[ImageSource] = []
         self.learned: dict[str, KnownFile] = {}
 
     def source(self, image: ImageInput) -> ImageSource:
@@ -79,15 +84,22 @@ class Reader:
         if isinstance(image, ImageSource):
             return image
         if isinstance(image, str | os.PathLike):
-            known = self._known.get(stored_path(image))
-            path = Path(image).absolute()
-            if known is not None and _stamp_of(path) == known.stamp:
+            name = stored_path(image)
+            known = self._known.get(name) or self.learned.get(name)
+            path = Path(os.fsdecode(image)).absolute()
+            stamp = _stamp_of(path)
+            if stamp is not None and (stamp.device, stamp.inode) in self._ledger:
+                raise InvalidImageError(
+                    f"The image {printable(path)!r} is the batch's own ledger, not an image."
+                )
+            if known is not None and stamp == known.stamp:
                 source = ImageSource(
                     media_type=known.media_type,
                     size=known.stamp.size,
                     path=path,
                     stamp=known.stamp,
                 )
+                self._sources.append(source)
                 self._hashes[id(source)] = known.sha256
                 return source
             return ImageSource.from_path(image)
@@ -102,6 +114,7 @@ class Reader:
             ImageChangedError: the file changed since it was checked.
         """
         if id(source) not in self._hashes:
+            self._sources.append(source)
             self._hashes[id(source)] = _sha256(source)
             self._learn(source)
         return self._hashes[id(source)]
@@ -112,7 +125,7 @@ class Reader:
         photo = ""
         for part in request.parts:
             if isinstance(part.content, bytes):
-                fields.append((part.name, part.content.decode()))
+                fields.append((part.name, _canonical(part)))
             elif part.name == "image":
                 photo = self.sha256(part.content)
             else:
@@ -138,6 +151,14 @@ class Reader:
             )
 
 
+def _canonical(part: Part) -> str:
+    """Returns a field's text; of JSON, whose order of keys means nothing, the same for each."""
+    text = part.content.decode() if isinstance(part.content, bytes) else ""
+    if part.content_type != "application/json":
+        return text
+    return json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+
+
 def stored_path(path: str | os.PathLike[str]) -> str:
     """Returns the absolute path as it is stored in the ledger."""
     return text_of_path(Path(os.fsdecode(path)).absolute())
@@ -149,6 +170,14 @@ def source_of(image: Any) -> str:
     if not isinstance(place, str | os.PathLike):
         place = getattr(image, "name", None)  # of an open file
     return stored_path(place) if place and isinstance(place, str | os.PathLike) else ""
+
+
+def _identities(ledger: Path) -> list[tuple[int, int]]:
+    """Returns what identifies the ledger's files, whatever they are called."""
+    whole = ledger.resolve()
+    names = [whole, *(whole.with_name(whole.name + end) for end in ("-wal", "-shm", ".lock"))]
+    stamps = [_stamp_of(name) for name in names]
+    return [(stamp.device, stamp.inode) for stamp in stamps if stamp is not None]
 
 
 def _stamp_of(path: Path) -> FileStamp | None:

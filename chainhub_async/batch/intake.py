@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -19,11 +19,32 @@ from chainhub_async.batch.jobs import JobState, PlanAction
 from chainhub_async.batch.records import SavedFile, text_of_path
 from chainhub_async.batch.settings import BatchSettings
 from chainhub_async.config import Timeout
-from chainhub_async.errors import Billed, ChainHubError, ImageChangedError, InvalidRequestError
+from chainhub_async.errors import (
+    Billed,
+    ChainHubError,
+    ImageChangedError,
+    InvalidRequestError,
+    printable,
+)
 from chainhub_async.images import FileStamp, ImageSource
 from chainhub_async.models import GeneratedImage, ReplaceBackground, ReplaceBackgroundResult
 from chainhub_async.resources import ideogram
 from chainhub_async.transport import decode
+from chainhub_async.transport.gate import never_fits
+
+
+@attrs.frozen
+class CallLimits:
+    """What each call is made with.
+
+    Attributes:
+        timeout: its timeouts.
+        in_flight: how many images it may make at most.
+    """
+
+    timeout: Timeout
+    in_flight: int | None
+
 
 # Hashing goes on for this long before what is ready is passed on.
 _SECONDS_PER_STEP = 0.05
@@ -35,39 +56,58 @@ _NEW = Job(state=JobState.PENDING, billed=Billed.NO, error=None, reply=None)
 def known_files(connection: sqlite3.Connection, inputs: Sequence[Input]) -> dict[str, KnownFile]:
     """Returns what the ledger knows of the files of these inputs. Blocks."""
     found: dict[str, KnownFile] = {}
-    for given in inputs:
-        if not given.source:
-            continue
+    for path in {path for given in inputs for path in _paths(given)}:
         row = connection.execute(
             "SELECT device, inode, bytes, modified_ns, changed_ns, media_type, sha256 FROM files"
             " WHERE path = ?",
-            (given.source,),
+            (path,),
         ).fetchone()
         if row is not None:
-            found[given.source] = KnownFile(FileStamp(*row[:5]), row[5], row[6])
+            found[path] = KnownFile(FileStamp(*row[:5]), row[5], row[6])
     return found
 
 
-def examine(inputs: Sequence[Input], reader: Reader, timeout: Timeout) -> list[Item | Refused]:
+def _paths(given: Input) -> list[str]:
+    """Returns the paths, as stored, of the images of an input."""
+    references = given.request.style_reference_images
+    others = references if isinstance(references, list | tuple) else []
+    try:
+        return [path for path in (given.source, *map(source_of, others)) if path]
+    except Exception:  # see `as_input`
+        return []
+
+
+def examine(inputs: Sequence[Input], reader: Reader, limits: CallLimits) -> list[Item | Refused]:
     """Checks and identifies inputs, in order, until the step's time is over. Blocks."""
     until = time.monotonic() + _SECONDS_PER_STEP
     found: list[Item | Refused] = []
     for given in inputs:
         try:
-            found.append(_examine(given, reader, timeout))
+            found.append(_examine(given, reader, limits))
         except (InvalidRequestError, ImageChangedError) as problem:
             found.append(Refused(input=given, error=problem))
+        except Exception as problem:  # such as from a path's own method
+            found.append(Refused(input=given, error=unusable(problem)))
         if time.monotonic() > until:
             break
     return found
 
 
-def _examine(given: Input, reader: Reader, timeout: Timeout) -> Item:
+def unusable(problem: Exception) -> InvalidRequestError:
+    """Returns the error for an input that raises an exception of its own."""
+    return InvalidRequestError(
+        f"The input cannot be used: {type(problem).__name__}: {printable(problem, 300)}."
+    )
+
+
+def _examine(given: Input, reader: Reader, limits: CallLimits) -> Item:
     call = given.request
     options = ideogram.checked_options(call)
     image = reader.source(call.image)
     references = [reader.source(each) for each in ideogram.style_references(call)]
-    http = ideogram.request_of(call, options, image, references, timeout)
+    http = ideogram.request_of(call, options, image, references, limits.timeout)
+    if limits.in_flight is not None and http.images > limits.in_flight:
+        raise never_fits(http.images, limits.in_flight)
     return Item(input=given, http=http, identity=reader.identify(http))
 
 
@@ -100,6 +140,7 @@ class Clerk:
 
     settings: BatchSettings
     run: int
+    _hints: dict[str, int] = attrs.field(factory=dict[str, int], init=False, repr=False)
 
     def register(
         self,
@@ -137,7 +178,7 @@ class Clerk:
         result = _result(job)
         return Decision(
             item=item,
-            action=self._action(job, result, saved),
+            action=self._action(job, result, saved, lambda: self._was_tried(connection, item)),
             job=job,
             result=result,
             stem="" if row is None else row[0],
@@ -147,7 +188,7 @@ class Clerk:
     def _is_here(self, file: SavedFile) -> bool:
         folder = self.settings.save_to
         in_folder = folder is None or os.path.dirname(file.path) == text_of_path(folder)  # noqa: PTH120 - stored as text
-        return in_folder and file.is_intact()
+        return in_folder and file.exists()
 
     def _register(
         self, connection: sqlite3.Connection, found: Item | Refused
@@ -169,17 +210,33 @@ class Clerk:
             images=images,
         )
         wanted = naming.Naming(source=source, key=identity.key, images=images)
-        naming.claim(connection, wanted, self.run, overwrite=self.settings.overwrite)
+        naming.claim(
+            connection,
+            wanted,
+            self.run,
+            overwrite=self.settings.overwrite,
+            hints=self._hints,
+        )
         return self.decide(connection, found)
 
+    def _was_tried(self, connection: sqlite3.Connection, item: Item) -> bool:
+        return entries.was_tried_by(connection, item.key, self.run)
+
     def _action(
-        self, job: Job, result: ReplaceBackgroundResult | None, saved: Sequence[SavedFile]
+        self,
+        job: Job,
+        result: ReplaceBackgroundResult | None,
+        saved: Sequence[SavedFile],
+        was_tried: Callable[[], bool],
     ) -> PlanAction:
+        # What this very run tried is not tried again for a duplicate.
         match job.state:
             case JobState.REFUSED:
-                return PlanAction.SEND if self.settings.retry_refused else PlanAction.REFUSE
+                again = self.settings.retry_refused and not was_tried()
+                return PlanAction.SEND if again else PlanAction.REFUSE
             case JobState.UNCERTAIN:
-                return PlanAction.SEND if self.settings.resend_uncertain else PlanAction.HOLD
+                again = self.settings.resend_uncertain and not was_tried()
+                return PlanAction.SEND if again else PlanAction.HOLD
             case JobState.ACCEPTED | JobState.SAVED | JobState.EXPIRED:
                 return self._bring_home(job, result, saved)
             case _:
@@ -217,4 +274,8 @@ def _is_over(images: Sequence[GeneratedImage]) -> bool:
 
 def as_input(index: int, request: Any) -> Input:
     """Returns an input."""
-    return Input(index=index, request=request, source=source_of(getattr(request, "image", None)))
+    try:
+        source = source_of(getattr(request, "image", None))
+    except Exception:  # from a path's own method: it is refused when it is looked at
+        source = ""
+    return Input(index=index, request=request, source=source)

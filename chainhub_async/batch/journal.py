@@ -64,8 +64,9 @@ class CallJournal:
 
     async def complete(self) -> None:
         """Makes it durable that the attempt may be executed."""
-        await self._ledger.write(partial(entries.mark_sent, key=self._key, number=self.attempt))
-        self.is_sent = True
+        number = self.attempt
+        await self._ledger.write(partial(entries.mark_sent, key=self._key, number=number))
+        self.is_sent = self.attempt == number
 
     async def failed(self, attempt: Attempt) -> None:
         """Records an attempt that another follows."""

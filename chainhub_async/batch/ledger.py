@@ -10,6 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -42,7 +43,7 @@ class _Entry:
     @property
     def is_worth_another_try(self) -> bool:
         """Whether it failed because of the file, and has to be written if at all possible."""
-        return self.urgent and isinstance(self.error, LedgerError)
+        return self.urgent and _is_of_the_file(self.error)
 
 
 class Ledger:
@@ -84,6 +85,11 @@ class Ledger:
         lock: LedgerLock | None = None
         connection: sqlite3.Connection | None = None
         try:
+            if path.is_file() and path.stat().st_nlink > 1:
+                raise LedgerError(
+                    f"The ledger {printable(path)!r} has a second name, a hard link, by which "
+                    "another process could use it at the same time. Copy it, or remove that name."
+                )
             lock = LedgerLock(path)
             connection = schema.open_for_writing(path)
             ledger = cls(path, connection, lock)
@@ -123,16 +129,35 @@ class Ledger:
         return cast("T", _value(entry))
 
     async def serve(self) -> None:
-        """Commits what is written, until `end`."""
+        """Commits what is written, until `end`.
+
+        It goes on when cancelled: at Ctrl-C `asyncio.run` cancels every task, and what the others
+        have to record then is what the ledger is for.
+        """
         while self._waiting or not self._ending:
-            if not self._waiting:
-                await self._arrived.wait()
-            self._arrived = anyio.Event()
-            group, self._waiting = self._waiting, []
-            try:
-                await anyio.to_thread.run_sync(self._commit_all, group, limiter=self._limiter)
-            finally:
-                for entry in group:
+            with suppress(anyio.get_cancelled_exc_class()):
+                if not self._waiting:
+                    await self._arrived.wait()
+                self._arrived = anyio.Event()
+                group, self._waiting = self._waiting, []
+                await self._commit_in_thread(group)
+
+    async def _commit_in_thread(self, group: list[_Entry]) -> None:
+        thread = _Thread(self._commit_all, group)
+        try:
+            await anyio.to_thread.run_sync(thread.run, limiter=self._limiter)
+        except Exception as problem:  # such as no thread to be had
+            for entry in group:
+                entry.error = _unwritable(self._path, problem)
+        finally:
+            # A thread that was begun ends, whoever was cancelled meanwhile.
+            while thread.is_running:
+                with suppress(anyio.get_cancelled_exc_class()):
+                    await anyio.sleep(0.005)
+            if not thread.has_run:
+                self._waiting[:0] = [entry for entry in group if entry.error is None]
+            for entry in group:
+                if thread.has_run or entry.error is not None:
                     entry.done.set()
 
     def end(self) -> None:
@@ -156,16 +181,15 @@ class Ledger:
                 self._lock.release()
 
     def _commit_all(self, group: list[_Entry]) -> None:
-        if not group or self._commit(group):
-            return
-        # Each on its own, so that one that cannot be written does not take others along.
         for pause in (0.0, *_RETRY_AFTER):
             time.sleep(pause)
-            for entry in group:
-                self._commit([entry])
-            group = [entry for entry in group if entry.is_worth_another_try]
-            if not group:
+            if not group or self._commit(group):
                 return
+            if not _is_of_the_file(group[0].error):
+                # Each on its own, so that one that cannot be done does not take others along.
+                for entry in group:
+                    self._commit([entry])
+            group = [entry for entry in group if entry.is_worth_another_try]
 
     def _commit(self, group: Sequence[_Entry]) -> bool:
         try:
@@ -179,6 +203,7 @@ class Ledger:
                 entry.error = problem
                 if isinstance(problem, sqlite3.Error | OSError):
                     entry.error = _unwritable(self._path, problem)
+                    entry.error.__cause__ = problem
             return False
         for entry in group:
             entry.error = None
@@ -190,6 +215,23 @@ class Ledger:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error:
             pass  # the next BEGIN tells whether it can still be used
+
+
+class _Thread:
+    """Work that is run in a thread once, and tells how far it is."""
+
+    def __init__(self, work: Callable[[list[_Entry]], None], group: list[_Entry]) -> None:
+        self._work = work
+        self._group = group
+        self.is_running = self.has_run = False
+
+    def run(self) -> None:
+        """Runs it."""
+        self.is_running = True
+        try:
+            self._work(self._group)
+        finally:
+            self.has_run, self.is_running = True, False
 
 
 def retry_jobs(path: Path, states: Sequence[JobState], keys: Sequence[str] = ()) -> int:
@@ -212,6 +254,13 @@ def retry_jobs(path: Path, states: Sequence[JobState], keys: Sequence[str] = ())
         return int(_value(entry))
     finally:
         ledger.close()
+
+
+def _is_of_the_file(error: Exception | None) -> bool:
+    """Returns whether the file is to blame, and not what was to be written."""
+    cause = None if error is None else error.__cause__
+    words = ("locked", "full", "disk i/o", "readonly", "unable to open")
+    return isinstance(cause, OSError) or any(word in str(cause).lower() for word in words)
 
 
 def _value(entry: _Entry) -> Any:

@@ -10,9 +10,23 @@ from pathlib import Path
 
 from chainhub_async.errors import LedgerLockedError, printable
 
-# Locks of one process never exclude each other, so those held here are listed as well.
-_held: set[Path] = set()
+# The locks of this process, by what they lock: for a message that names the right culprit, and for
+# forked children, which must not hold on to them when this process has ended.
+_held: dict[tuple[int, int], int] = {}
 _guard = threading.Lock()
+
+
+def _drop_inherited() -> None:
+    global _guard  # noqa: PLW0603 - another thread may have held it when this process was forked
+    _guard = threading.Lock()
+    for file in _held.values():
+        with suppress(OSError):
+            os.close(file)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drop_inherited)
 
 
 class LedgerLock:
@@ -31,19 +45,19 @@ class LedgerLock:
         self._path = _beside(ledger.resolve())
         self._process = os.getpid()
         with _guard:
-            if self._path in _held:
-                raise LedgerLockedError(
-                    f"The ledger {printable(ledger)!r} is in use by another batch of this process."
-                )
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            info = os.fstat(self._file)
+            self._identity = (info.st_dev, info.st_ino)
             if not _take(self._file):
                 holder = _holder(self._file)
                 os.close(self._file)
+                if self._identity in _held:
+                    holder = "another batch of this process"
                 raise LedgerLockedError(
-                    f"The ledger {printable(ledger)!r} is in use by another process{holder}. Wait "
-                    "until it has ended, or use another ledger."
+                    f"The ledger {printable(ledger)!r} is in use by {holder}. Wait until it has "
+                    "ended, or use another ledger."
                 )
-            _held.add(self._path)
+            _held[self._identity] = self._file
         # Only for the message above; the lock does not depend on it.
         with suppress(OSError):
             os.ftruncate(self._file, 0)
@@ -53,9 +67,8 @@ class LedgerLock:
     def release(self) -> None:
         """Releases the lock; may be called twice."""
         with _guard:
-            # A forked child inherits the list and the descriptor, but not the lock.
-            if self._path in _held and self._process == os.getpid():
-                _held.discard(self._path)
+            if self._process == os.getpid() and _held.get(self._identity) == self._file:
+                del _held[self._identity]
                 os.close(self._file)
 
 
@@ -66,8 +79,8 @@ def _beside(ledger: Path) -> Path:
 def _holder(file: int) -> str:
     with suppress(OSError):
         process = os.read(file, 20).decode("ascii", "replace")
-        return f" (PID {process})" if process.isdigit() else ""
-    return ""
+        return f"another process (PID {process})" if process.isdigit() else "another process"
+    return "another process"
 
 
 if sys.platform == "win32":  # pragma: no cover - covered where it runs
@@ -87,8 +100,8 @@ else:
 
     def _take(file: int) -> bool:
         try:
-            # Not flock: a forked child would hold that one on.
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
+            # Not lockf: that lock is gone as soon as anything in this process closes the file.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             return False
         return True

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import unicodedata
 from pathlib import PurePath
 
 import attrs
 
 from chainhub_async import files
+
+_MANY = 16
 
 
 @attrs.frozen(kw_only=True)
@@ -42,7 +45,14 @@ def numbered(stem: str, number: int, images: int) -> str:
     return stem if images == 1 else f"{stem}-{number}"
 
 
-def claim(connection: sqlite3.Connection, wanted: Naming, run: int, *, overwrite: bool) -> str:
+def claim(
+    connection: sqlite3.Connection,
+    wanted: Naming,
+    run: int,
+    *,
+    overwrite: bool,
+    hints: dict[str, int],
+) -> str:
     """Returns the input's name, without suffix, and reserves it.
 
     Args:
@@ -50,6 +60,7 @@ def claim(connection: sqlite3.Connection, wanted: Naming, run: int, *, overwrite
         wanted: the input.
         run: the current run.
         overwrite: whether names that only earlier runs used may be taken over.
+        hints: which numbers of a name are known to be taken; kept from call to call.
     """
     own = connection.execute(
         "SELECT stem, run FROM inputs WHERE source = ? AND key = ?", (wanted.source, wanted.key)
@@ -61,25 +72,33 @@ def claim(connection: sqlite3.Connection, wanted: Naming, run: int, *, overwrite
                 (run, wanted.source, wanted.key),
             )
         return str(own[0])
-    stem, holders, number = wanted.wish, _holders(connection, wanted.wish, wanted.images), 1
+    stem, holders = wanted.wish, _holders(connection, wanted.wish, wanted.images)
+    number = 1 if overwrite else hints.get(_folded(wanted.wish), 1)
     while holders and not (overwrite and all(holder[2] != run for holder in holders)):
         number += 1
         stem = f"{wanted.wish} ({number})"
         holders = _holders(connection, stem, wanted.images)
+    if number > _MANY:
+        # Of thousands of one name, each would have to look at all before it.
+        hints[_folded(wanted.wish)] = number
     for source, key, _ in holders:
         # Its file is going to be replaced: if it is asked for again, it needs another.
         connection.execute("DELETE FROM inputs WHERE source = ? AND key = ?", (source, key))
-        connection.execute("DELETE FROM outputs WHERE source = ? AND key = ?", (source, key))
     connection.execute(
         "INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?)",
-        (wanted.source, wanted.key, stem, stem.casefold(), wanted.images, run),
+        (wanted.source, wanted.key, stem, _folded(stem), wanted.images, run),
     )
     return stem
 
 
+def _folded(stem: str) -> str:
+    """Returns a name as those file systems see it that ignore case and how accents are written."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stem).casefold())
+
+
 def _holders(connection: sqlite3.Connection, stem: str, images: int) -> list[tuple[str, str, int]]:
     """Returns the inputs whose files could have the same names."""
-    folded = stem.casefold()
+    folded = _folded(stem)
     names = [folded, *(f"{folded}-{n}" for n in range(1, images + 1) if images > 1)]
     marks = ",".join("?" * len(names))
     rows: list[tuple[str, str, int]] = connection.execute(

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from chainhub_async import files
+from chainhub_async import files, formats
 from chainhub_async.batch import entries, naming
 from chainhub_async.batch.entries import Settlement
 from chainhub_async.batch.item import Decision
@@ -22,8 +22,8 @@ from chainhub_async.download import Downloader, Job, Publish
 from chainhub_async.errors import (
     Billed,
     ChainHubError,
-    DownloadError,
     ResultExpiredError,
+    SaveError,
     already_paid,
 )
 from chainhub_async.models import GeneratedImage, ReplaceBackgroundResult
@@ -83,6 +83,8 @@ class Saver:
                 with already_paid():
                     path = await self._save_one(decision, number, image, is_new=is_new)
                 saved[number] = await anyio.to_thread.run_sync(_saved_file, number, path)
+                if number < len(result.images):
+                    await self._note(decision, saved[number])
             except ChainHubError as problem:
                 error = error or problem
         if error is None:
@@ -96,6 +98,12 @@ class Saver:
             error=error,
         )
         return await self._record(decision, delivery, tuple(saved.values()))
+
+    async def _note(self, decision: Decision, saved: SavedFile) -> None:
+        """Records one image before the next is saved, in case that is the last thing done."""
+        given, key = decision.item.input, decision.item.key
+        work = partial(entries.add_outputs, source=given.source, key=key, saved=[saved])
+        await self._ledger.write(work, urgent=True)
 
     async def _record(
         self, decision: Decision, delivery: Delivery, saved: tuple[SavedFile, ...]
@@ -116,7 +124,7 @@ class Saver:
         if number > images:
             # More than were asked for, so that no such name was claimed; another input has none.
             stem = f"{decision.stem}-{decision.item.key[:8]}-{number}"
-        over = self._overwrite and number <= images
+        over = number <= images and await self._may_replace(decision, stem)
         publish = partial(files.publish_over if over else files.publish_once, self._directory, stem)
         token = self._token(decision, number)
         copies = [] if is_new else await self._copies(decision, number)
@@ -134,6 +142,21 @@ class Saver:
             expires_at=image.expires_at,
         )
         return await self._downloader.fetch(job)
+
+    async def _may_replace(self, decision: Decision, stem: str) -> bool:
+        """Returns whether files of this name may be replaced: never an input, nor its result."""
+        if not self._overwrite:
+            return False
+        paths = [self._directory / f"{stem}{suffix}" for suffix in formats.SUFFIXES.values()]
+        if await anyio.to_thread.run_sync(lambda: any(path.is_dir() for path in paths)):
+            return False
+        taken = partial(
+            entries.taken_paths,
+            source=decision.item.input.source,
+            key=decision.item.key,
+            paths=[text_of_path(path) for path in paths],
+        )
+        return not await self._ledger.write(taken)
 
     async def _copies(self, decision: Decision, number: int) -> list[SavedFile]:
         return await self._ledger.write(
@@ -154,6 +177,9 @@ def _record(
 ) -> None:
     key = decision.item.key
     entries.add_outputs(connection, decision.item.input.source, key, saved)
+    job = entries.job(connection, key)
+    if job is not None and job.state is JobState.SAVED and delivery.state is not JobState.SAVED:
+        return  # it was saved for another input, or before
     how = Settlement(key=key, state=delivery.state, billed=Billed.YES, error=delivery.error)
     entries.settle(connection, how)
 
@@ -170,21 +196,19 @@ def _saved_file(number: int, path: Path) -> SavedFile:
 
 def _copy(part: files.PartFile, saved: SavedFile, publish: Publish) -> Path | None:
     """Copies a file that was saved for another input; None if it is gone or was changed."""
-    if not saved.is_intact():
+    if not saved.is_unchanged():
         return None
     source = Path(saved.path)
     try:
         with source.open("rb") as file:
             while step := file.read(_STEP):
                 part.write(step)
-        if not saved.is_intact():
+        if not saved.is_unchanged():
             return None
         return part.publish(lambda path: publish(path, source.suffix))
     except FileNotFoundError:
         return None
     except OSError as problem:
-        raise DownloadError(
-            f"The result cannot be copied from {saved.path!r}: {problem}."
-        ) from None
+        raise SaveError(f"The result cannot be copied from {saved.path!r}: {problem}.") from None
     finally:
         part.drop()

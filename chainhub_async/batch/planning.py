@@ -10,11 +10,17 @@ import anyio.to_thread
 
 from chainhub_async.batch import schema
 from chainhub_async.batch.identity import Reader
-from chainhub_async.batch.intake import Clerk, as_input, examine, known_files, read_file_objects
+from chainhub_async.batch.intake import (
+    CallLimits,
+    Clerk,
+    as_input,
+    examine,
+    known_files,
+    read_file_objects,
+)
 from chainhub_async.batch.item import Decision, Input, Item, Refused
 from chainhub_async.batch.jobs import PlanAction, PlannedJob, Requests
 from chainhub_async.batch.settings import BatchSettings
-from chainhub_async.config import Timeout
 from chainhub_async.errors import InvalidRequestError, LedgerError, printable
 from chainhub_async.models import ReplaceBackground
 
@@ -22,10 +28,10 @@ _CHUNK = 64
 
 
 async def plan(
-    requests: Requests, settings: BatchSettings, timeout: Timeout
+    requests: Requests, settings: BatchSettings, limits: CallLimits
 ) -> AsyncIterator[PlannedJob]:
     """Yields the plan of each input, in order; see `AsyncBatch.plan`."""
-    planner = _Planner(settings, timeout)
+    planner = _Planner(settings, limits)
     try:
         await anyio.to_thread.run_sync(planner.open)
         chunk: list[Input | Refused] = []
@@ -46,9 +52,9 @@ async def plan(
 class _Planner:
     """Looks inputs up. Its methods block."""
 
-    def __init__(self, settings: BatchSettings, timeout: Timeout) -> None:
+    def __init__(self, settings: BatchSettings, limits: CallLimits) -> None:
         self._settings = settings
-        self._timeout = timeout
+        self._limits = limits
         self._connection: sqlite3.Connection | None = None
         self._seen: set[bytes] = set()
 
@@ -75,12 +81,12 @@ class _Planner:
         connection = self._connection
         assert connection is not None  # noqa: S101 - `open` came first
         inputs = [one for one in chunk if isinstance(one, Input)]
-        reader = Reader(known_files(connection, inputs))
+        reader = Reader(known_files(connection, inputs), self._settings.ledger)
         found: dict[int, Item | Refused] = {
             one.input.index: one for one in chunk if isinstance(one, Refused)
         }
         while inputs:
-            examined = examine(inputs, reader, self._timeout)
+            examined = examine(inputs, reader, self._limits)
             found |= {one.input.index: one for one in examined}
             inputs = inputs[len(examined) :]
         clerk = Clerk(settings=self._settings, run=0)

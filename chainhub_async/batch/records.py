@@ -34,13 +34,24 @@ class SavedFile:
     bytes: int
     modified_ns: int
 
-    def is_intact(self) -> bool:
-        """Returns whether the file is still there, unchanged. Blocks."""
+    def exists(self) -> bool:
+        """Returns whether there is a file, also one that was edited since. Blocks."""
+        info = self._stat()
+        return info is not None and info.st_size > 0
+
+    def is_unchanged(self) -> bool:
+        """Returns whether the file is what was saved. Blocks."""
+        info = self._stat()
+        return info is not None and (info.st_size, info.st_mtime_ns) == (
+            self.bytes,
+            self.modified_ns,
+        )
+
+    def _stat(self) -> os.stat_result | None:
         try:
-            info = os.stat(self.path)  # noqa: PTH116 - a hundred thousand of them
+            return os.stat(self.path)  # noqa: PTH116 - a hundred thousand of them
         except (OSError, ValueError):
-            return False
-        return (info.st_size, info.st_mtime_ns) == (self.bytes, self.modified_ns)
+            return None
 
 
 def now() -> str:

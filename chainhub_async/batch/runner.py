@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Sequence
 from functools import partial
@@ -14,14 +15,29 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from chainhub_async.batch.engine import Engine
-from chainhub_async.batch.identity import KnownFile, Reader
-from chainhub_async.batch.intake import as_input, examine, known_files, read_file_objects
+from chainhub_async.batch.identity import Reader
+from chainhub_async.batch.intake import (
+    CallLimits,
+    as_input,
+    examine,
+    known_files,
+    read_file_objects,
+)
 from chainhub_async.batch.item import Decision, Input, Refused
 from chainhub_async.batch.jobs import Outcome, Requests
 from chainhub_async.batch.outcomes import at_once, unexpected
-from chainhub_async.errors import Billed, ChainHubError, InvalidRequestError, SpendLimitError
-from chainhub_async.images import IMAGE_LIMIT
+from chainhub_async.errors import (
+    BatchStoppedError,
+    Billed,
+    ChainHubError,
+    InvalidRequestError,
+    SpendLimitError,
+)
+from chainhub_async.images import IMAGE_LIMIT, ImageSource
 from chainhub_async.models import ReplaceBackground
+from chainhub_async.transport.http import Transport
+
+_log = logging.getLogger("chainhub_async")
 
 # Inputs read and not yet handed out: enough that no call has to wait for its input.
 _LEAST_AHEAD = 32
@@ -58,6 +74,7 @@ class Run(AsyncIterator[Outcome]):
         self._problem: Exception | None = None
         self._changed = anyio.Event()
         self._scope = anyio.CancelScope(shield=True)
+        self._reading: anyio.CancelScope | None = None
 
     def start(self, requests: Requests | None) -> None:
         """Starts working; None if inputs are going to be fed."""
@@ -69,6 +86,12 @@ class Run(AsyncIterator[Outcome]):
         """Reads no further inputs."""
         self.end_of_input()
         self._scope.cancel()
+        self.stop_waiting()
+
+    def stop_waiting(self) -> None:
+        """Does not wait any longer for an input that is a file object."""
+        if self._reading is not None:
+            self._reading.cancel()
 
     def __aiter__(self) -> Run:
         return self
@@ -125,19 +148,34 @@ class Run(AsyncIterator[Outcome]):
         problem: Exception | None = None
         with self._scope:
             try:
-                if isinstance(requests, AsyncIterable):
-                    async for request in requests:
-                        await self._feed_one(request)
-                else:
-                    for request in requests:
-                        await self._feed_one(request)
+                await self._read_on(requests)
             except Exception as found:
                 problem = found
-            finally:
-                if isinstance(requests, AsyncGenerator):
-                    with anyio.CancelScope(shield=True):
-                        await requests.aclose()
+            except anyio.get_cancelled_exc_class():
+                if self._scope.cancel_called:
+                    raise
+                # Not from here: what the iterable awaited was cancelled.
+                problem = BatchStoppedError("The iterable of requests was cancelled.")
         self.end_of_input(problem)
+        await self._close(requests)
+
+    async def _read_on(self, requests: Requests) -> None:
+        if isinstance(requests, AsyncIterable):
+            async for request in requests:
+                await self._feed_one(request)
+        else:
+            for request in requests:
+                await self._feed_one(request)
+
+    async def _close(self, requests: Requests) -> None:
+        """Closes a generator that was not read to its end; that may fail, or take its time."""
+        if not isinstance(requests, AsyncGenerator):
+            return
+        with anyio.move_on_after(self._engine.settings.grace, shield=True):
+            try:
+                await requests.aclose()
+            except Exception:
+                _log.warning("the iterable of requests failed when it was closed", exc_info=True)
 
     async def _feed_one(self, request: ReplaceBackground) -> None:
         while not self.wanted and not self._ended:
@@ -173,12 +211,10 @@ class Run(AsyncIterator[Outcome]):
             await self._take_file_object()
             return
         ledger, clerk = self._engine.ledger, self._engine.clerk
-        known: dict[str, KnownFile] = {}
-        if any(given.source for given in readable):
-            known = await ledger.write(partial(known_files, inputs=readable))
-        reader = Reader(known)
-        timeout = self._engine.transport.config.timeout
-        found = await anyio.to_thread.run_sync(examine, readable, reader, timeout)
+        known = await ledger.write(partial(known_files, inputs=readable))
+        reader = Reader(known, self._engine.settings.ledger)
+        limits = call_limits(self._engine.transport)
+        found = await anyio.to_thread.run_sync(examine, readable, reader, limits)
         decisions = await ledger.write(partial(clerk.register, found=found, learned=reader.learned))
         for decision in decisions:
             self._inputs.popleft()
@@ -186,18 +222,25 @@ class Run(AsyncIterator[Outcome]):
 
     async def _take_file_object(self) -> None:
         given = self._inputs[0]
+        read: ReplaceBackground | None = None
         try:
             if not isinstance(given.request, ReplaceBackground):
                 raise InvalidRequestError(
                     f"Input {given.index} of the batch is a {type(given.request).__name__}; a "
                     "ReplaceBackground is expected."
                 )
-            read = await read_file_objects(given.request)
+            with anyio.CancelScope(shield=True) as self._reading:
+                read = await read_file_objects(given.request)
         except InvalidRequestError as problem:
             self._inputs.popleft()
             self._dispatch(Refused(input=given, error=problem))
-        else:
-            self._inputs[0] = Input(index=given.index, request=read, source=given.source)
+            return
+        if read is None:  # it was not waited for any longer
+            self._inputs.popleft()
+            self._deliver(self._engine.not_started(given))
+            return
+        self._held[given.index] = _size(read)
+        self._inputs[0] = Input(index=given.index, request=read, source=given.source)
 
     def _dispatch(self, decision: Decision | Refused) -> None:
         outcome = at_once(decision)
@@ -239,5 +282,16 @@ def _has_files(call: ReplaceBackground) -> bool:
 
 
 def _size(request: Any) -> int:
-    image = getattr(request, "image", None)
-    return len(image) if isinstance(image, bytes | bytearray | memoryview) else 0
+    """Returns how many bytes of images the request holds in memory."""
+    references = getattr(request, "style_reference_images", None)
+    images = [
+        getattr(request, "image", None),
+        *(references if isinstance(references, list | tuple) else []),
+    ]
+    held = [image.data if isinstance(image, ImageSource) else image for image in images]
+    return sum(len(data) for data in held if isinstance(data, bytes | bytearray | memoryview))
+
+
+def call_limits(transport: Transport) -> CallLimits:
+    """Returns what the calls of a client are made with."""
+    return CallLimits(transport.config.timeout, transport.pool.limits.in_flight)

@@ -84,6 +84,7 @@ MIGRATIONS: tuple[str, ...] = (
         PRIMARY KEY (source, key, number)
     ) WITHOUT ROWID;
     CREATE INDEX outputs_by_key ON outputs (key);
+    CREATE INDEX outputs_by_path ON outputs (path);
 
     CREATE TABLE files (
         path         TEXT PRIMARY KEY,
@@ -115,7 +116,7 @@ MIGRATIONS: tuple[str, ...] = (
 
 # Checking takes about a second for this size; damage in a larger file is found when it is met.
 _LARGEST_CHECKED = 256 * 1024 * 1024
-_BUSY_SECONDS = 5.0
+_BUSY_SECONDS = 2.0
 
 
 def open_for_writing(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqlite3.Connection:
@@ -149,7 +150,7 @@ def open_for_writing(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqli
 def open_for_nobody_else() -> sqlite3.Connection:
     """Opens an empty ledger in a temporary file, which disappears with the connection."""
     connection = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = OFF")
+    connection.execute("PRAGMA journal_mode = MEMORY")
     connection.execute("PRAGMA synchronous = OFF")
     migrate(connection)
     return connection
@@ -225,7 +226,7 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
     Raises:
         LedgerError: there is some.
     """
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise LedgerError(
             f"The ledger {printable(path)!r} is damaged ({printable(found, 200)}). Nothing was "

@@ -21,6 +21,13 @@ def _path(value: Any) -> Path | None:
         raise ConfigurationError(
             f"ledger or save_to is a {type(value).__name__}; a path is expected."
         ) from None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(
+            f"ledger or save_to is {text!r}, which is not valid UTF-8 and cannot be recorded; use "
+            "another name."
+        ) from None
     if not text or "\0" in text:
         raise ConfigurationError(f"ledger or save_to is {text!r}; a path is expected.")
     return Path(text).absolute()
@@ -84,11 +91,11 @@ class BatchSettings:
         """
         if self.save_to is None:
             return
-        probe = self.save_to / f".{os.getpid()}.chainhub-probe.part"
+        probe = self.save_to / ".chainhub-probe.part"
         try:
             self.save_to.mkdir(parents=True, exist_ok=True)
             probe.touch()
-            probe.unlink()
+            probe.unlink(missing_ok=True)
         except OSError as problem:
             raise ConfigurationError(
                 f"Results cannot be saved in {printable(self.save_to)!r}: {problem.strerror}. "

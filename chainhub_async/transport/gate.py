@@ -14,10 +14,19 @@ from contextlib import asynccontextmanager
 import anyio
 
 from chainhub_async.config import Limits
+from chainhub_async.errors import InvalidOptionError
 
 _MINUTE = 60.0
 # After a 429 the limit is halved; this many successful calls raise it again by one.
 _GOOD_CALLS_PER_STEP = 20
+
+
+def never_fits(images: int, in_flight: int) -> InvalidOptionError:
+    """Returns the error for a call that makes more images than may be in flight."""
+    return InvalidOptionError(
+        f"A call for {images} images can never start: Limits(in_flight={in_flight}) allows fewer "
+        "at a time."
+    )
 
 
 class Gate:

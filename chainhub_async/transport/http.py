@@ -15,9 +15,9 @@ from chainhub_async.config import ClientConfig
 from chainhub_async.errors import (
     Attempt,
     Billed,
+    CallCancelledError,
     ChainHubError,
     ClosedError,
-    InvalidOptionError,
     RateLimitError,
     ServerError,
 )
@@ -33,6 +33,7 @@ from chainhub_async.events import (
 from chainhub_async.transport import evidence
 from chainhub_async.transport.evidence import Failure, Verdict
 from chainhub_async.transport.exchange import Exchange, Way
+from chainhub_async.transport.gate import never_fits
 from chainhub_async.transport.messages import Journal, Request, Response
 from chainhub_async.transport.multipart import Body
 from chainhub_async.transport.pool import Pool
@@ -90,6 +91,8 @@ class _Call:
 
     def mark(self, error: ChainHubError) -> None:
         """Records on an error what all attempts together came to."""
+        if self.exchange is not None:  # it ended by something else than its own outcome
+            self.attempts += (self.exchange.attempt(self.attempt, error.message, self.billed()),)
         error.attempts = self.attempts
         error.billed = self.billed(error.billed)
         error.bytes_sent = error.bytes_sent or self.bytes_sent
@@ -101,6 +104,24 @@ class _Call:
             reason = "cancelled before it began"
             return Attempt(number=self.attempt, phase="connect", reason=reason, billed=billed)
         return self.exchange.attempt(self.attempt, "cancelled", billed)
+
+    def interrupted(self, last: Attempt) -> CallCancelledError:
+        """Returns what is told along with the cancellation: created here, it holds no frame."""
+        sent = f"{last.bytes_sent:,} of {last.bytes_total:,} bytes had been sent"
+        told = {
+            Billed.NO: f"The call was cancelled when {sent}; it was not executed.",
+            Billed.MAYBE: "The call was cancelled after the whole request had been sent, so it "
+            "may have been executed and billed.",
+            Billed.YES: "The call was cancelled after the gateway had reported success; it was "
+            "billed.",
+        }
+        return CallCancelledError(
+            told[last.billed],
+            billed=last.billed,
+            status=last.status,
+            bytes_sent=last.bytes_sent,
+            attempts=(*self.attempts, last),
+        )
 
     def failed(self, failure: Failure) -> None:
         """Records how the current attempt ended."""
@@ -166,8 +187,9 @@ class Transport:
                 f"Unexpected {type(bug).__name__}: {bug}. Please report this."
             )
             call.mark(unexpected)
-        except BaseException:
+        except BaseException as interruption:
             last = call.cancelled()
+            interruption.__context__ = call.interrupted(last)
             if journal is not None:
                 journal.cancelled(last)
             self.emit(
@@ -270,10 +292,7 @@ class Transport:
     def _refuse_what_never_fits(self, request: Request) -> None:
         most = self.pool.limits.in_flight
         if most is not None and request.images > most:
-            raise InvalidOptionError(
-                f"A call for {request.images} images can never start: Limits(in_flight={most}) "
-                "allows fewer at a time."
-            )
+            raise never_fits(request.images, most)
 
 
 def _read(call: _Call, response: Response, read: Callable[[Response], T]) -> T:

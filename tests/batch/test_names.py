@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -22,7 +22,7 @@ Photos = Callable[[int], list[Path]]
 
 
 @contextmanager
-def opened() -> Iterator[sqlite3.Connection]:
+def opened() -> Generator[sqlite3.Connection, None, None]:
     """An empty ledger with a run."""
     with closing(schema.open_for_nobody_else()) as connection:
         entries.start_run(connection)
@@ -44,14 +44,19 @@ def test_no_two_inputs_share_a_file(
     first: list[tuple[str, int, int]], second: list[tuple[str, int, int]], overwrite: bool
 ) -> None:
     """Whatever the names and numbers, no two inputs of a run can write the same file."""
+    hints: dict[str, int] = {}
     with opened() as connection:
         for run_number, inputs in enumerate((first, second), start=1):
             files: dict[str, tuple[str, str]] = {}
             for name, key, images in inputs:
                 source, identity = f"/in/{name}.jpg", f"{key}-{images}"
                 wanted = naming.Naming(source=source, key=identity, images=images)
-                stem = naming.claim(connection, wanted, run_number, overwrite=overwrite)
-                assert stem == naming.claim(connection, wanted, run_number, overwrite=overwrite)
+                stem = naming.claim(
+                    connection, wanted, run_number, overwrite=overwrite, hints=hints
+                )
+                assert stem == naming.claim(
+                    connection, wanted, run_number, overwrite=overwrite, hints=hints
+                )
                 assert "/" not in stem
                 assert stem not in {"", ".", ".."}
                 for number in range(1, images + 1):
@@ -70,7 +75,7 @@ def test_names_are_the_same_in_every_run(inputs: list[tuple[str, int, int]]) -> 
                 wanted = naming.Naming(
                     source=f"/in/{name}.jpg", key=f"{key}-{images}", images=images
                 )
-                stems.append(naming.claim(connection, wanted, 1, overwrite=False))
+                stems.append(naming.claim(connection, wanted, 1, overwrite=False, hints={}))
             found.append(stems)
     assert found[0] == found[1] == found[2]
 

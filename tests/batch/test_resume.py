@@ -69,6 +69,23 @@ async def test_unchanged_files_are_not_read_again(
     assert outcome.key != again[0].key
 
 
+async def test_style_references_are_read_once(
+    hub: AsyncChainHub, photos: Photos, ledger: Path
+) -> None:
+    """An image that many calls refer to is read once, not for each of them."""
+    first, second, reference = photos(3)
+    _age(reference)
+    await run(hub, calls([first], style_reference_images=[reference]), ledger=ledger)
+    assert str(reference) in rows(ledger, "SELECT path FROM files")
+    connection = sqlite3.connect(ledger)
+    with connection:
+        connection.execute("UPDATE files SET sha256 = 'known'")
+    connection.close()
+    (outcome,) = await run(hub, calls([second], style_reference_images=[reference]), ledger=ledger)
+    (options,) = rows(ledger, "SELECT options FROM jobs WHERE key = ?", outcome.key)
+    assert '["style_reference_images","sha256:known"]' in options
+
+
 def _age(path: Path) -> None:
     """Waits until the file's times are old enough to be trusted."""
     end = path.stat().st_ctime_ns + 2_600_000_000

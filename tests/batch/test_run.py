@@ -23,6 +23,7 @@ from chainhub_async import (
 from chainhub_async.batch.identity import Reader
 from chainhub_async.batch.intake import as_input, examine
 from chainhub_async.batch.item import Decision
+from chainhub_async.batch.runner import call_limits
 from chainhub_async.testing import Emulator
 
 from .conftest import MakeHub, calls, names, photo, run, sha, states, twice
@@ -307,7 +308,7 @@ async def test_a_decision_that_is_out_of_date(
     async with hub.batch(save_to=out) as batch:
         engine, _ = batch._opened()
         given = as_input(0, requests[0])
-        (item,) = examine([given], Reader({}), hub._transport.config.timeout)
+        (item,) = examine([given], Reader({}), call_limits(hub._transport))
         register = partial(engine.clerk.register, found=[item], learned={})
         (early,) = await engine.ledger.write(register)
         assert isinstance(early, Decision)
