@@ -36,10 +36,10 @@
     │   ├── SaveError                the file cannot be written
     │   └── UnsafeAddressError       the result's URL leads to a non-public address
     └── BatchError                   a batch starts nothing new
-        ├── BatchStoppedError        it was cancelled or closed, or too many calls failed in a row
+        ├── BatchStoppedError        it was stopped, closed or cancelled
         ├── SpendLimitError          `max_images` is reached
         └── LedgerError              the ledger cannot be read or written
-            └── LedgerLockedError    another process is using it
+            └── LedgerLockedError    another batch is using it
 
 Each carries what you need to decide what to do next, above all `billed`.
 """
@@ -325,7 +325,7 @@ class BatchError(ChainHubError):
 
 
 class BatchStoppedError(BatchError):
-    """The batch was cancelled or closed, or too many of its calls failed in a row."""
+    """The batch was stopped, closed or cancelled; the message says why."""
 
 
 class SpendLimitError(BatchError):

@@ -51,7 +51,7 @@ def safe_stem(text: str, fallback: str = "image") -> str:
 
 
 def part_path(directory: Path, stem: str, token: str | None = None) -> Path:
-    """Returns a temporary name for a file of this stem: unguessable, in the same directory."""
+    """Returns a temporary name in the same directory; unguessable unless `token` is given."""
     return directory / f".{stem[:60]}.{token or secrets.token_hex(8)}.part"
 
 
@@ -142,7 +142,7 @@ def publish_once(directory: Path, stem: str, part: Path, suffix: str) -> Path:
     target = directory / f"{stem}{suffix}"
     numbers = itertools.count(2)
     while not _rename_if_free(part, target):
-        if not target.is_symlink() and target.is_file() and filecmp.cmp(part, target, False):
+        if not target.is_symlink() and target.is_file() and filecmp.cmp(part, target, shallow=False):
             part.unlink()
             break
         target = directory / f"{stem} ({next(numbers)}){suffix}"

@@ -62,8 +62,10 @@ class Engine:
         self.settings = settings
         self.transport = transport
         self.ledger = ledger
-        self.clerk = Clerk(settings=settings, run=ledger.run)
-        self.guard = Guard(settings.max_images, transport.retry.max_retry_after, self._drop_waiting)
+        self.clerk: Clerk = Clerk(settings=settings, run=ledger.run)
+        self.guard: Guard = Guard(
+            settings.max_images, transport.retry.max_retry_after, self._drop_waiting
+        )
         self.activities: set[Activity] = set()
         self._all_ended = anyio.Event()
         self._is_finishing = False
@@ -148,9 +150,7 @@ class Engine:
                 )
             return await self._act(decision, activity)
         if (outcome := at_once(decision)) is not None:
-            # Done by this very run, for another input.
-            state = JobState.SAVED if outcome.state is JobState.SKIPPED else outcome.state
-            return attrs.evolve(outcome, state=state)
+            return outcome
         self._leaders[key] = anyio.Event()
         try:
             if decision.action is PlanAction.SEND:

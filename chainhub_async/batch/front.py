@@ -215,10 +215,10 @@ class _Opening:
 
 
 def check_iterable(requests: object) -> None:
-    """Refuses what cannot be iterated over, and what is one request.
+    """Refuses what is no iterable of requests.
 
     Raises:
-        InvalidRequestError: it is.
+        InvalidRequestError: it is no iterable, or text or bytes.
     """
     if not (hasattr(requests, "__iter__") or hasattr(requests, "__aiter__")) or isinstance(
         requests, str | bytes

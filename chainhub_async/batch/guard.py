@@ -57,8 +57,8 @@ class Guard:
         self, max_images: int | None, max_retry_after: float, on_stop: Callable[[], None]
     ) -> None:
         self.stopped: ChainHubError | None = None
-        self.spent = 0
-        self._most = max_images
+        self.spent: int = 0
+        self._max_images = max_images
         self._max_retry_after = max_retry_after
         self._on_stop = on_stop
         self._reserved = 0
@@ -99,7 +99,7 @@ class Guard:
         """
         while True:
             self.check()
-            if self._most is None or self.spent + self._reserved + images <= self._most:
+            if self.allows(images):
                 self._reserved += images
                 return
             if not self._reserved:
@@ -108,7 +108,7 @@ class Guard:
         self.stop(
             SpendLimitError(
                 f"Not started: the batch was or may have been billed for {self.spent} images, and "
-                f"max_images={self._most} does not allow {images} more."
+                f"max_images={self._max_images} does not allow {images} more."
             )
         )
         self.check()
@@ -126,7 +126,7 @@ class Guard:
 
     def allows(self, images: int) -> bool:
         """Returns whether so many images more than was reserved may be bought."""
-        return self._most is None or self.spent + self._reserved + images <= self._most
+        return self._max_images is None or self.spent + self._reserved + images <= self._max_images
 
     def judge(self, error: ChainHubError | None) -> None:
         """Takes note of how a call ended, and stops the batch if all others would end like it."""

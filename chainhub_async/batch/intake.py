@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -87,13 +87,13 @@ def examine(inputs: Sequence[Input], reader: Reader, limits: CallLimits) -> list
         except (InvalidRequestError, ImageChangedError) as problem:
             found.append(Refused(input=given, error=problem))
         except Exception as problem:  # such as from a path's own method
-            found.append(Refused(input=given, error=unusable(problem)))
+            found.append(Refused(input=given, error=_unusable(problem)))
         if time.monotonic() > until:
             break
     return found
 
 
-def unusable(problem: Exception) -> InvalidRequestError:
+def _unusable(problem: Exception) -> InvalidRequestError:
     """Returns the error for an input that raises an exception of its own."""
     return InvalidRequestError(
         f"The input cannot be used: {type(problem).__name__}: {printable(problem, 300)}."
@@ -111,7 +111,7 @@ def _examine(given: Input, reader: Reader, limits: CallLimits) -> Item:
     return Item(input=given, http=http, identity=reader.identify(http))
 
 
-async def read_file_objects(call: ReplaceBackground) -> ReplaceBackground:
+async def _read_file_objects(call: ReplaceBackground) -> ReplaceBackground:
     """Returns the call with the images that are file objects read into memory.
 
     Raises:
@@ -176,9 +176,11 @@ class Clerk:
             if self._is_here(file)
         )
         result = _result(job)
+        tried = entries.was_tried_by(connection, item.key, self.run)
         return Decision(
             item=item,
-            action=self._action(job, result, saved, lambda: self._was_tried(connection, item)),
+            action=self._action(job, result, saved, is_of_this_run=tried),
+            is_of_this_run=tried,
             job=job,
             result=result,
             stem="" if row is None else row[0],
@@ -219,23 +221,21 @@ class Clerk:
         )
         return self.decide(connection, found)
 
-    def _was_tried(self, connection: sqlite3.Connection, item: Item) -> bool:
-        return entries.was_tried_by(connection, item.key, self.run)
-
     def _action(
         self,
         job: Job,
         result: ReplaceBackgroundResult | None,
         saved: Sequence[SavedFile],
-        was_tried: Callable[[], bool],
+        *,
+        is_of_this_run: bool,
     ) -> PlanAction:
         # What this very run tried is not tried again for a duplicate.
         match job.state:
             case JobState.REFUSED:
-                again = self.settings.retry_refused and not was_tried()
+                again = self.settings.retry_refused and not is_of_this_run
                 return PlanAction.SEND if again else PlanAction.REFUSE
             case JobState.UNCERTAIN:
-                again = self.settings.resend_uncertain and not was_tried()
+                again = self.settings.resend_uncertain and not is_of_this_run
                 return PlanAction.SEND if again else PlanAction.HOLD
             case JobState.ACCEPTED | JobState.SAVED | JobState.EXPIRED:
                 return self._bring_home(job, result, saved)
@@ -270,6 +270,20 @@ def _result(job: Job) -> ReplaceBackgroundResult | None:
 def _is_over(images: Sequence[GeneratedImage]) -> bool:
     now = datetime.now(timezone.utc)
     return all(image.expires_at is not None and image.expires_at < now for image in images)
+
+
+async def ready(given: Input) -> Input | Refused:
+    """Returns an input whose images are not file objects any more."""
+    try:
+        if not isinstance(given.request, ReplaceBackground):
+            raise InvalidRequestError(
+                f"Input {given.index} of the batch is a {type(given.request).__name__}; a "
+                "ReplaceBackground is expected."
+            )
+        read = await _read_file_objects(given.request)
+    except InvalidRequestError as problem:
+        return Refused(input=given, error=problem)
+    return attrs.evolve(given, request=read)
 
 
 def as_input(index: int, request: Any) -> Input:

@@ -70,6 +70,7 @@ class Decision:
         action: `SEND`, `DOWNLOAD`, `SKIP`, `HOLD` or `REFUSE`.
         job: what the ledger knows of the job.
         result: the result, if it is paid for.
+        is_of_this_run: whether this run tried to send the job.
         stem: the name of its files; see `naming`.
         outputs: the files saved for this input, all of them unchanged.
     """
@@ -78,5 +79,6 @@ class Decision:
     action: PlanAction
     job: Job
     result: ReplaceBackgroundResult | None = None
+    is_of_this_run: bool = False
     stem: str = ""
     outputs: tuple[SavedFile, ...] = ()

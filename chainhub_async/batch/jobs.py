@@ -27,7 +27,7 @@ class JobState(_Text):
     PENDING = "PENDING"
     """Not executed: not started, or it failed in a way that cost nothing. A resume sends it."""
     SENDING = "SENDING"
-    """Being sent. Found by a resume, it was interrupted; what was sent then decides."""
+    """Being sent, in the ledger only. Found by a resume: interrupted; what was sent decides."""
     ACCEPTED = "ACCEPTED"
     """Paid for, with the response in the ledger; its images are not all saved."""
     SAVED = "SAVED"
@@ -46,11 +46,18 @@ class PlanAction(_Text):
     """What a run would do with an input."""
 
     SEND = "SEND"
+    """Send it, which costs money."""
     DOWNLOAD = "DOWNLOAD"
+    """Fetch what an earlier run paid for."""
     SKIP = "SKIP"
+    """Nothing: it is done."""
     HOLD = "HOLD"
+    """Nothing until you decide: it may have been billed, its result has expired or cannot be read,
+    or it is a task and `task_path` is not given."""
     REFUSE = "REFUSE"
+    """Nothing: it is invalid, or was refused before."""
     DUPLICATE = "DUPLICATE"
+    """Save the result of an earlier input once more, for free."""
 
 
 @attrs.frozen(kw_only=True)
@@ -64,7 +71,7 @@ class Outcome:
             sent. None if the input could not be read, or was not reached before the batch stopped.
         state: how it ended.
         result: the gateway's result, if there is one, also from an earlier run.
-        error: why it is not saved.
+        error: why it is not saved, or could not be recorded.
         saved: the files of this input's images.
         billed: whether the job, in any run so far, cost money.
         spent: how many images this run was or may have been billed for this input.
@@ -89,9 +96,7 @@ class PlannedJob:
         request: the input.
         index: its position among the inputs, from 0.
         key: see `Outcome`.
-        action: `SEND` costs `images`; `DOWNLOAD`, `SKIP` and `DUPLICATE` (of an earlier input) cost
-            nothing; `HOLD` waits for your decision, because it is uncertain whether an earlier
-            run was billed, or its result has expired; `REFUSE` is invalid, or was refused before.
+        action: what would be done.
         images: how many images would be billed.
         error: why it would be held or refused.
     """

@@ -33,10 +33,10 @@ class CallJournal:
         self._images = images
         # What was decided on. Meanwhile another input may have sent the same job.
         self._state = state
-        self.attempt = 0
-        self.is_open = False
-        self.is_sent = False
-        self.charges = 0
+        self.attempt: int = 0
+        self.is_open: bool = False
+        self.is_sent: bool = False
+        self.charges: int = 0
         self.cancellation: Attempt | None = None
 
     async def begin(self) -> None:
@@ -62,7 +62,7 @@ class CallJournal:
         self.is_open = True
         self._guard.check(reserved=True)  # it may have stopped meanwhile
 
-    async def complete(self) -> None:
+    async def before_last(self) -> None:
         """Makes it durable that the attempt may be executed."""
         number = self.attempt
         await self._ledger.write(partial(entries.mark_sent, key=self._key, number=number))

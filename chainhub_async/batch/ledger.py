@@ -64,7 +64,7 @@ class Ledger:
         self._arrived = anyio.Event()
         self._ending = False
         self._limiter = anyio.CapacityLimiter(1)
-        self.run = 0
+        self.run: int = 0
 
     @classmethod
     def open(cls, path: Path | None, *, for_a_run: bool = True) -> Ledger:

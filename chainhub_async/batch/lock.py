@@ -13,12 +13,12 @@ from chainhub_async.errors import LedgerLockedError, printable
 # The locks of this process, by what they lock: for a message that names the right culprit, and for
 # forked children, which must not hold on to them when this process has ended.
 _held: dict[tuple[int, int], int] = {}
-_guard = threading.Lock()
+_mutex = threading.Lock()
 
 
 def _drop_inherited() -> None:
-    global _guard  # noqa: PLW0603 - another thread may have held it when this process was forked
-    _guard = threading.Lock()
+    global _mutex  # noqa: PLW0603 - another thread may have held it when this process was forked
+    _mutex = threading.Lock()
     for file in _held.values():
         with suppress(OSError):
             os.close(file)
@@ -38,13 +38,13 @@ class LedgerLock:
 
     Raises:
         LedgerLockedError: it is held already.
-        OSError: the file cannot be created.
+        OSError: the file cannot be created, or its file system has no locks.
     """
 
     def __init__(self, ledger: Path) -> None:
         self._path = _beside(ledger.resolve())
         self._process = os.getpid()
-        with _guard:
+        with _mutex:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             info = os.fstat(self._file)
             self._identity = (info.st_dev, info.st_ino)
@@ -66,7 +66,7 @@ class LedgerLock:
 
     def release(self) -> None:
         """Releases the lock; may be called twice."""
-        with _guard:
+        with _mutex:
             if self._process == os.getpid() and _held.get(self._identity) == self._file:
                 del _held[self._identity]
                 os.close(self._file)

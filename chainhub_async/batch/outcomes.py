@@ -30,9 +30,11 @@ def at_once(decision: Decision | Refused) -> Outcome | None:
             error=decision.error,
         )
     if decision.action is PlanAction.SKIP:
-        return outcome_of(decision, JobState.SKIPPED, result=decision.result)
+        # What this very run did, for another input, was not skipped.
+        state = decision.job.state if decision.is_of_this_run else JobState.SKIPPED
+        return outcome_of(decision, state, result=decision.result)
     if decision.action is PlanAction.HOLD or decision.action is PlanAction.REFUSE:
-        error = decision.job.error or _reason(decision)
+        error = decision.job.error or why_held(decision)
         return outcome_of(decision, decision.job.state, result=decision.result, error=error)
     return None
 
@@ -76,7 +78,7 @@ def unexpected(bug: Exception, billed: Billed) -> ChainHubError:
     )
 
 
-def _reason(decision: Decision) -> ChainHubError:
+def why_held(decision: Decision) -> ChainHubError:
     """Returns why a job is held of which the ledger has no error."""
     task = None if decision.result is None else decision.result.task
     if task is not None:
@@ -87,7 +89,9 @@ def _reason(decision: Decision) -> ChainHubError:
             billed=Billed.YES,
         )
     return ChainHubError(
-        f"Job {decision.item.key} is {decision.job.state}.", billed=decision.job.billed
+        f"The response to job {decision.item.key} is paid for but cannot be read; `chainhub ledger "
+        "export` shows it.",
+        billed=decision.job.billed,
     )
 
 
@@ -111,7 +115,7 @@ def outcome_of(
         decision: the input, and what was known of its job.
         state: how it ended.
         result: its result.
-        error: why it is not saved.
+        error: why it is not saved, or could not be recorded.
         billed: whether it cost money; by default, whether it did before this run.
         charges: how many times this run was, or may have been, billed for it.
     """

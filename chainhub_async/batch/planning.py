@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from typing import Any
 
 import anyio.to_thread
 
@@ -16,12 +15,12 @@ from chainhub_async.batch.intake import (
     as_input,
     examine,
     known_files,
-    read_file_objects,
+    ready,
 )
 from chainhub_async.batch.item import Decision, Input, Item, Refused
 from chainhub_async.batch.jobs import PlanAction, PlannedJob, Requests
+from chainhub_async.batch.outcomes import why_held
 from chainhub_async.batch.settings import BatchSettings
-from chainhub_async.errors import InvalidRequestError, LedgerError, printable
 from chainhub_async.models import ReplaceBackground
 
 _CHUNK = 64
@@ -37,7 +36,7 @@ async def plan(
         chunk: list[Input | Refused] = []
         index = 0
         async for request in _each(requests):
-            chunk.append(await _ready(index, request))
+            chunk.append(await ready(as_input(index, request)))
             index += 1
             if len(chunk) == _CHUNK:
                 for planned in await anyio.to_thread.run_sync(planner.look, chunk):
@@ -61,15 +60,11 @@ class _Planner:
     def open(self) -> None:
         """Opens the ledger, if there is one."""
         path = self._settings.ledger
-        try:
-            if path is None or not path.exists():
-                self._connection = schema.open_for_nobody_else()
-            else:
-                self._connection = schema.open_for_reading(path)
-        except sqlite3.Error as problem:
-            raise LedgerError(
-                f"The ledger {printable(path)!r} cannot be read: {printable(problem, 300)}."
-            ) from None
+        if path is None or not path.exists():
+            self._connection = schema.open_for_nobody_else()
+            return
+        with schema.reading(path):
+            self._connection = schema.open_for_reading(path)
 
     def close(self) -> None:
         """Closes it."""
@@ -80,6 +75,12 @@ class _Planner:
         """Returns the plans of some inputs."""
         connection = self._connection
         assert connection is not None  # noqa: S101 - `open` came first
+        with schema.reading(self._settings.ledger):
+            return self._look(connection, chunk)
+
+    def _look(
+        self, connection: sqlite3.Connection, chunk: Sequence[Input | Refused]
+    ) -> list[PlannedJob]:
         inputs = [one for one in chunk if isinstance(one, Input)]
         reader = Reader(known_files(connection, inputs), self._settings.ledger)
         found: dict[int, Item | Refused] = {
@@ -112,7 +113,7 @@ class _Planner:
             key=item.key,
             action=action,
             images=item.http.images if action is PlanAction.SEND else 0,
-            error=decision.job.error if held else None,
+            error=(decision.job.error or why_held(decision)) if held else None,
         )
 
 
@@ -123,20 +124,6 @@ def _refused(one: Refused) -> PlannedJob:
         action=PlanAction.REFUSE,
         error=one.error,
     )
-
-
-async def _ready(index: int, request: Any) -> Input | Refused:
-    given = as_input(index, request)
-    try:
-        if not isinstance(request, ReplaceBackground):
-            raise InvalidRequestError(
-                f"Input {index} of the batch is a {type(request).__name__}; a ReplaceBackground is "
-                "expected."
-            )
-        read = await read_file_objects(request)
-    except InvalidRequestError as problem:
-        return Refused(input=given, error=problem)
-    return Input(index=index, request=read, source=given.source)
 
 
 async def _each(requests: Requests) -> AsyncIterator[ReplaceBackground]:

@@ -238,7 +238,8 @@ _COUNTS = """
                (SELECT count(*) FROM attempts
                 WHERE attempts.key = jobs.key AND attempts.billed = 'yes') AS yes,
                (SELECT count(*) FROM attempts
-                WHERE attempts.key = jobs.key AND attempts.billed = 'maybe') AS maybe
+                WHERE attempts.key = jobs.key AND (attempts.billed = 'maybe'
+                OR (ended_at IS NULL AND sent_at IS NOT NULL))) AS maybe
         FROM jobs
     )
 """

@@ -21,7 +21,7 @@ from chainhub_async.batch.intake import (
     as_input,
     examine,
     known_files,
-    read_file_objects,
+    ready,
 )
 from chainhub_async.batch.item import Decision, Input, Refused
 from chainhub_async.batch.jobs import Outcome, Requests
@@ -30,7 +30,6 @@ from chainhub_async.errors import (
     BatchStoppedError,
     Billed,
     ChainHubError,
-    InvalidRequestError,
     SpendLimitError,
 )
 from chainhub_async.images import IMAGE_LIMIT, ImageSource
@@ -221,26 +220,18 @@ class Run(AsyncIterator[Outcome]):
             self._dispatch(decision)
 
     async def _take_file_object(self) -> None:
-        given = self._inputs[0]
-        read: ReplaceBackground | None = None
-        try:
-            if not isinstance(given.request, ReplaceBackground):
-                raise InvalidRequestError(
-                    f"Input {given.index} of the batch is a {type(given.request).__name__}; a "
-                    "ReplaceBackground is expected."
-                )
-            with anyio.CancelScope(shield=True) as self._reading:
-                read = await read_file_objects(given.request)
-        except InvalidRequestError as problem:
-            self._inputs.popleft()
-            self._dispatch(Refused(input=given, error=problem))
+        given, read = self._inputs[0], None
+        with anyio.CancelScope(shield=True) as self._reading:
+            read = await ready(given)
+        if isinstance(read, Input):
+            self._held[given.index] = _size(read.request)
+            self._inputs[0] = read
             return
+        self._inputs.popleft()
         if read is None:  # it was not waited for any longer
-            self._inputs.popleft()
             self._deliver(self._engine.not_started(given))
-            return
-        self._held[given.index] = _size(read)
-        self._inputs[0] = Input(index=given.index, request=read, source=given.source)
+        else:
+            self._dispatch(read)
 
     def _dispatch(self, decision: Decision | Refused) -> None:
         outcome = at_once(decision)

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from chainhub_async.errors import LedgerError, printable
@@ -135,7 +136,7 @@ def open_for_writing(path: Path, migrations: Sequence[str] = MIGRATIONS) -> sqli
     try:
         version = _version(connection, path, len(migrations))
         if version and path.stat().st_size <= _LARGEST_CHECKED:
-            check(connection, path)
+            _check(connection, path)
         # Where shared memory is not to be had, SQLite keeps its rollback journal, safe as well.
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -202,6 +203,17 @@ def _has_wal(path: Path) -> bool:
     return wal.exists() and wal.stat().st_size > 0
 
 
+@contextmanager
+def reading(path: Path | None) -> Generator[None, None, None]:
+    """Turns what SQLite raises while a ledger is read into a `LedgerError`."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as problem:
+        raise LedgerError(
+            f"The ledger {printable(path)!r} cannot be read: {printable(problem, 300)}."
+        ) from None
+
+
 def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
     """Applies the migrations that are missing, all or none of them."""
     connection.execute("BEGIN IMMEDIATE")
@@ -220,7 +232,7 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIO
         raise
 
 
-def check(connection: sqlite3.Connection, path: Path) -> None:
+def _check(connection: sqlite3.Connection, path: Path) -> None:
     """Looks for damage.
 
     Raises:

@@ -12,25 +12,33 @@ import attrs
 from chainhub_async.errors import ConfigurationError, printable
 
 
-def _path(value: Any) -> Path | None:
+def _path(name: str, value: Any) -> Path | None:
     if value is None:
         return None
     try:
         text = os.fsdecode(value)
     except TypeError:
         raise ConfigurationError(
-            f"ledger or save_to is a {type(value).__name__}; a path is expected."
+            f"{name} is a {type(value).__name__}; a path is expected."
         ) from None
     try:
         text.encode()
     except UnicodeEncodeError:
         raise ConfigurationError(
-            f"ledger or save_to is {text!r}, which is not valid UTF-8 and cannot be recorded; use "
+            f"{name} is {text!r}, which is not valid UTF-8 and cannot be recorded; use "
             "another name."
         ) from None
     if not text or "\0" in text:
-        raise ConfigurationError(f"ledger or save_to is {text!r}; a path is expected.")
+        raise ConfigurationError(f"{name} is {text!r}; a path is expected.")
     return Path(text).absolute()
+
+
+def _ledger(value: Any) -> Path | None:
+    return _path("ledger", value)
+
+
+def _save_to(value: Any) -> Path | None:
+    return _path("save_to", value)
 
 
 def _flag(_: Any, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -73,8 +81,8 @@ def _task_path(_: Any, __: attrs.Attribute[Any], value: object) -> None:
 class BatchSettings:
     """See `AsyncChainHub.batch`."""
 
-    ledger: Path | None = attrs.field(default=None, converter=_path)
-    save_to: Path | None = attrs.field(default=None, converter=_path)
+    ledger: Path | None = attrs.field(default=None, converter=_ledger)
+    save_to: Path | None = attrs.field(default=None, converter=_save_to)
     ordered: bool = attrs.field(default=False, validator=_flag)
     max_images: int | None = attrs.field(default=None, validator=_count)
     resend_uncertain: bool = attrs.field(default=False, validator=_flag)

@@ -70,7 +70,7 @@ class LiveDisplay(BatchDisplay):
         self._meter = meter
         self._price = price
         self._closed = False
-        self.live = Live(
+        self.live: Live = Live(
             get_renderable=self.render,
             console=Console(stderr=True, markup=False, emoji=False, highlight=False),
             # Not from a thread of its own, which would look while the numbers change.

@@ -125,7 +125,7 @@ def of_client() -> Callable[[F], F]:
     )
 
 
-quiet = click.option(
+quiet: Callable[[F], F] = click.option(
     "-q", "--quiet", is_flag=True, help="Print messages only if something is wrong."
 )
 

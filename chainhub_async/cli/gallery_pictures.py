@@ -53,7 +53,7 @@ class Pictures:
     def __init__(self, page: Path, *, embed: bool) -> None:
         self._folder = os.path.abspath(page.parent)  # noqa: PTH100 - as typed: a browser follows no links
         self._embed = embed
-        self.missing = 0
+        self.missing: int = 0
 
     def __call__(self, path: Path) -> str | None:
         """Returns the URL, or None."""

@@ -45,7 +45,13 @@ def advice(counts: LedgerCounts, ledger: Path) -> Iterator[str]:
             f"{count(n, 'input')} paid for, but not saved: run the batch again within 24 hours of "
             "the call, which downloads them free of charge."
         )
-    if n := inputs.get(JobState.PENDING, 0) + inputs.get(JobState.SENDING, 0):
+    if n := inputs.get(JobState.SENDING, 0):
+        yield (
+            f"{count(n, 'input')} being sent by a run in progress, or cut off with one that was "
+            "killed: then the next run finds out which of them may have been billed, and holds "
+            "those."
+        )
+    if n := inputs.get(JobState.PENDING, 0):
         yield f"{count(n, 'input')} to do: run the batch again with this ledger to go on."
     if n := inputs.get(JobState.UNCERTAIN, 0):
         yield (
@@ -65,8 +71,8 @@ def advice(counts: LedgerCounts, ledger: Path) -> Iterator[str]:
         )
     if n := counts.unreadable:
         yield (
-            f"{count(n, 'input')} not sent, being no valid image or call: correct them, then run "
-            "the batch again."
+            f"{count(n, 'input')} not sent, being no valid image or call: correct "
+            f"{'it' if n == 1 else 'them'}, then run the batch again."
         )
     if inputs and set(inputs) == {JobState.SAVED}:
         yield f"Everything is saved. To look at it: chainhub gallery {shown}"

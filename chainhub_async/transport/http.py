@@ -264,7 +264,7 @@ class Transport:
             total_left=call.left,
             max_retry_after=self.retry.max_retry_after,
             on_progress=progressed,
-            before_last=None if call.journal is None else call.journal.complete,
+            before_last=None if call.journal is None else call.journal.before_last,
         )
 
     def _delay(self, failure: Failure, call: _Call) -> float | None:

@@ -119,13 +119,16 @@ class Response:
 
 
 class Journal(Protocol):
-    """Told, in this order, how a call proceeds; what it raises ends the call unexecuted."""
+    """Told how a call proceeds: `begin`, `before_last` and `failed` for each attempt, or `cancelled`.
+
+    What `begin` or `before_last` raises ends the attempt before it is complete.
+    """
 
     async def begin(self) -> None:
         """An attempt is about to be made; nothing of it has been sent."""
         ...
 
-    async def complete(self) -> None:
+    async def before_last(self) -> None:
         """The attempt's last bytes are about to be sent: from here on it may be executed."""
         ...
 

@@ -10,7 +10,14 @@ from pathlib import Path
 import anyio
 import pytest
 
-from chainhub_async import AsyncChainHub, Outcome, ReplaceBackground, Timeout
+from chainhub_async import (
+    AsyncChainHub,
+    LedgerLockedError,
+    Outcome,
+    ReplaceBackground,
+    Timeout,
+)
+from chainhub_async.batch.ledger import Ledger
 from chainhub_async.testing import Emulator, MisbehavingServer, NoAnswer, StopReading
 
 from .conftest import (
@@ -214,6 +221,14 @@ async def test_nothing_is_left_behind(hub: AsyncChainHub, ledger: Path, out: Pat
     ]
 
 
+def _is_locked(ledger: Path) -> bool:
+    try:
+        Ledger.open(ledger, for_a_run=False).close()
+    except LedgerLockedError:
+        return True
+    return False
+
+
 async def test_cancelled_while_opening(hub: AsyncChainHub, ledger: Path) -> None:
     """A batch that is cancelled while it opens does not keep its ledger locked."""
     for turns in range(30):
@@ -228,5 +243,7 @@ async def test_cancelled_while_opening(hub: AsyncChainHub, ledger: Path) -> None
             pass
         else:
             await batch.__aexit__(None, None, None)
-        await asyncio.sleep(0.05)  # the thread that opens it ends by itself
+        with anyio.fail_after(20):  # the thread that opens it ends by itself
+            while _is_locked(ledger):
+                await anyio.sleep(0.01)
     assert states(await run(hub, many(1), ledger=ledger)) == ["ACCEPTED"]

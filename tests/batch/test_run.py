@@ -49,7 +49,9 @@ async def test_the_right_image_for_each(
 ) -> None:
     """The file of each input is the image that the gateway made for it."""
     requests = [ReplaceBackground(path, prompt=f"prompt {n}") for n, path in enumerate(photos(12))]
-    for outcome in await run(hub, requests, save_to=out):
+    outcomes = await run(hub, requests, save_to=out)
+    assert len(outcomes) == 12
+    for outcome in outcomes:
         assert outcome.result is not None
         (image,) = outcome.result.images
         assert image.prompt == f"prompt {outcome.index}"
@@ -77,6 +79,13 @@ async def test_duplicates_cost_once(
     assert names(out) == ["p0.png", "p1.png", "p2.png"]
     assert (out / "p0.png").read_bytes() == (out / "p1.png").read_bytes()
     assert sum(o.spent for o in outcomes) == 2
+
+
+async def test_duplicates_that_are_not_saved(hub: AsyncChainHub, emulator: Emulator) -> None:
+    """Without a directory a duplicate is as accepted as the first, in the run that paid for it."""
+    outcomes = await run(hub, calls([photo(1)] * 40))
+    assert states(outcomes) == ["ACCEPTED"] * 40
+    assert emulator.billed == {sha(photo(1)): 1}
 
 
 async def test_other_options_are_another_job(
@@ -259,7 +268,7 @@ async def test_several_runs_of_one_batch(
             group.start_soon(once)
             group.start_soon(once)
         await once()
-    assert [sorted(set(each)) for each in results][2] == ["SKIPPED"]
+    assert [sorted(set(each)) for each in results][2] == ["SAVED"]
     assert len(emulator.billed) == 8
     assert not twice(emulator.billed)
     assert names(out) == [f"p{n}.png" for n in range(8)]

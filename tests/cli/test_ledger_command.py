@@ -89,7 +89,7 @@ def test_duplicates_are_inputs_of_one_call(sample: Sample) -> None:
     ("state", "advice"),
     [
         ("PENDING", "1 input to do: run the batch again"),
-        ("SENDING", "1 input to do: run the batch again"),
+        ("SENDING", "1 input being sent by a run in progress"),
         ("ACCEPTED", "1 input paid for, but not saved: run the batch again within 24 hours"),
         ("SAVED", "Everything is saved. To look at it: chainhub gallery 'my ledger.db'"),
         ("REFUSED", "chainhub ledger retry 'my ledger.db' --state REFUSED"),
@@ -110,7 +110,7 @@ def test_status_of_files_that_are_no_images(sample: Sample) -> None:
     told = json.loads(call("ledger", "status", "c.db", "--json").stdout)
     assert (told["inputs"], told["unreadable"]) == ({"REFUSED": 1}, 1)
     assert told["next"] == [
-        "1 input not sent, being no valid image or call: correct them, then run the batch again."
+        "1 input not sent, being no valid image or call: correct it, then run the batch again."
     ]
 
 

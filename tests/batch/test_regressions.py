@@ -226,10 +226,9 @@ async def test_a_generator_that_does_not_end(hub: AsyncChainHub) -> None:
             for request in many(1_000):
                 yield request
         finally:
-            with anyio.CancelScope(shield=True):
-                await anyio.sleep(1.0)
+            await anyio.sleep_forever()
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(10):
         async with hub.batch(grace=0.2) as batch:
             async for _ in batch.run(slow()):
                 break
@@ -341,7 +340,7 @@ async def test_the_same_input_twice_after_a_failed_download(
     await run(tried, calls([path]), ledger=ledger, save_to=out)
     server.gets.always(Answer(status=200, body=photo(5), headers=(("Content-Type", "image/png"),)))
     outcomes = await run(tried, calls([path] * 5), ledger=ledger, save_to=out)
-    assert states(outcomes) == ["SAVED"] * 5
+    assert states(outcomes) == ["SAVED", *["SKIPPED"] * 4]
     assert names(out) == ["p0.png"]
     assert rows(ledger, "SELECT state, error FROM jobs") == [("SAVED", None)]
 
