@@ -148,6 +148,13 @@ def bench_batch(session: nox.Session) -> None:
 
 
 @nox.session
+def bench_blocking(session: nox.Session) -> None:
+    """Measure what a blocking call costs over the awaited one."""
+    install_wheel(session)
+    session.run("python", "benchmarks/blocking_calls.py", *session.posargs)
+
+
+@nox.session
 def crash(session: nox.Session) -> None:
     """Kill a batch of a thousand photographs fifty times, and fail every file operation of one."""
     install_wheel(session, "emulator")

@@ -254,16 +254,18 @@ class AsyncChainHub:
             save_to: the directory for the images, created if missing; by default they are not
                 downloaded. Files are named after the input: `photo.jpg` becomes `photo.png`.
             ordered: yield outcomes in the order of the inputs.
-            max_images: how many images this batch may be billed for; None for no limit.
+            max_images: how many images this batch may be billed for, not counting earlier runs;
+                None for no limit.
             resend_uncertain: also send jobs that an earlier run left `UNCERTAIN`. Each of them
-                risks paying for the same image again.
+                risks paying for the same image again. Within a run, the client's `RetryPolicy`
+                decides.
             retry_refused: also send jobs that the gateway refused in an earlier run.
-            overwrite: replace existing files. By default, such a result is saved under the next
-                free name.
+            overwrite: replace existing files of the same name, but never an input or the result
+                of another. By default a result gets the next free name, such as `photo (2).png`.
             task_path: the polling path for unfinished results, see `wait`; by default they are not
                 waited for.
-            grace: for how many seconds calls that may already be billed are waited for when the
-                batch is stopped or cancelled.
+            grace: for how many seconds calls that may already be billed, and the saving of their
+                results, are waited for when the batch is stopped or cancelled.
 
         Raises:
             ConfigurationError: a setting is invalid; the message says which.

@@ -1,43 +1,36 @@
-"""Runs coroutines for callers without an event loop: one thread with a loop, started on demand.
-
-anyio's own portal is not used: interrupted while it hands a call over, it goes on to make the call;
-and dropped, or left behind in a forked process, it waits for its thread for ever.
-"""
+"""Runs coroutines for callers without an event loop: one loop in a thread, started on demand."""
 
 from __future__ import annotations
 
-import atexit
-import os
 import threading
-import time
 import weakref
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 import anyio
-from anyio.abc import TaskGroup
-from anyio.lowlevel import current_token
 
-from chainhub_async.errors import Billed, ClosedError
+from chainhub_async.errors import Billed, CallCancelledError, ChainHubError, ClosedError
+from chainhub_async.loop import PIECE, Loop
+from chainhub_async.process import Process, current_process
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Waits are cut into pieces: on Windows Ctrl-C does not interrupt a wait, only what follows it.
-_PIECE = 0.5
-# Closed connections make calls under way fail, each with its own evidence; what goes on all the
-# same is cancelled after this long.
-_GRACE = 0.25
-# At the interpreter's exit nobody waits longer for what hangs, such as a read from a dead disk.
-_LONGEST_EXIT = 5.0
+
+class _Home:
+    """What a portal has in one process."""
+
+    def __init__(self) -> None:
+        # Signal handlers and finalizers run between any two steps, and may make calls as well.
+        self.lock = threading.RLock()
+        self.loop: Loop | None = None
 
 
 class Portal:
-    """An event loop in its own thread. Thread-safe.
+    """An event loop in its own thread. Thread-safe. A forked process begins with a new one.
 
     Args:
         last: run on the loop before it ends: on `close`, when the portal is garbage collected, and
@@ -46,31 +39,32 @@ class Portal:
 
     def __init__(self, last: Callable[[], Awaitable[object]]) -> None:
         self._last = last
-        # Signal handlers and finalizers run between any two steps, and may make calls as well.
-        self._lock = threading.RLock()
-        self._loop: _Loop | None = None
-        self._process: int | None = None
+        self._homes: dict[Process, _Home] = {}
         self._closed = False
 
     def run(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a coroutine function and returns its result.
 
         If the calling thread is interrupted, the coroutine is cancelled and its clean-up completes
-        before the interruption propagates. A second interruption ends the wait.
+        before the interruption propagates, with a `CallCancelledError` as its context. A second
+        interruption ends the wait.
 
         Raises:
-            ClosedError: the client was closed, was forked, or is called from its own loop.
+            ClosedError: the client was closed, or is called from its own loop.
         """
         work = PortalCall(partial(call, *args, **kwargs))
         try:
             self._submit(work)
             work.wait()
             return work.result()
-        except BaseException:
-            work.abandon()
+        except BaseException as problem:
+            try:
+                work.abandon()
+            finally:
+                if not work.has_told(problem):
+                    _put_context(problem, self._told(work))
+                del work  # else the exception would hold this frame, and this frame the exception
             raise
-        finally:
-            del work  # else an exception would hold this frame, and this frame the exception
 
     def start(
         self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -86,54 +80,86 @@ class Portal:
 
     def close(self) -> None:
         """Ends the loop and waits for it. Calls in progress in other threads fail."""
-        if self._process not in {None, os.getpid()}:
-            return
-        with self._lock:
+        home = self._home
+        with home.lock:
             self._closed = True
-            loop = self._loop
+            loop = home.loop
         if loop is not None:
             loop.end()
             loop.join()
 
+    @property
+    def _home(self) -> _Home:
+        # By process, since a fork may leave a lock locked for ever. What was inherited is kept, so
+        # that nothing of it is finalized.
+        process = current_process()
+        return self._homes.get(process) or self._homes.setdefault(process, _Home())
+
     def _submit(self, work: PortalCall[Any]) -> None:
-        # Before the lock, which a fork may leave locked for ever.
-        self._process = self._process or os.getpid()
-        if self._process != os.getpid():
-            raise ClosedError(
-                "The client was in use before this process was forked; its connections belong to "
-                "the parent. Create a new client in each process."
-            )
-        with self._lock:
+        home = self._home
+        with home.lock:
             if self._closed:
                 raise ClosedError("The client is closed; create a new one.")
-            loop = self._loop or self._open()
+            loop = home.loop or self._open(home)
             if loop.thread is threading.current_thread():
                 raise ClosedError(
                     "A blocking call was made from the client's own event loop, as in on_event, "
-                    "where it would deadlock. Make it from another thread."
+                    "where it would deadlock. Make it from another thread, or await the same call "
+                    "of an AsyncChainHub."
                 )
             work.submit(loop)
 
-    def _open(self) -> _Loop:
-        loop = _Loop(self._last)
+    def _open(self, home: _Home) -> Loop:
+        loop = Loop(self._last)
         try:
             loop.start()
-            if self._loop is None:  # else a signal handler was faster, on top of this very frame
-                self._loop = loop
+            if home.loop is None:  # else a signal handler was faster, on top of this very frame
+                home.loop = loop
                 # What drops the portal may hold any lock: the loop is told, and not waited for.
                 weakref.finalize(self, loop.end).atexit = False
         finally:
-            if self._loop is not loop:
+            if home.loop is not loop:
                 loop.end()
-        return loop if self._loop is None else self._loop
+        return loop if home.loop is None else home.loop
+
+    def _told(self, work: PortalCall[Any]) -> ChainHubError:
+        """Returns what to tell with an interruption."""
+        return work.told()
+
+
+class TiedPortal(Portal):
+    """A portal for what cannot leave the process in which it was begun, such as a batch.
+
+    Args:
+        portal: the portal that does the work.
+        tell: returns what to tell with an interruption.
+    """
+
+    def __init__(self, portal: Portal, tell: Callable[[], ChainHubError]) -> None:
+        super().__init__(portal._last)  # noqa: SLF001 - its own
+        self._portal = portal
+        self._tell = tell
+        self._process: Process | None = None
+
+    def _submit(self, work: PortalCall[Any]) -> None:
+        self._process = self._process or current_process()
+        if self._process is not current_process():
+            raise ClosedError(
+                "The batch was begun before this process was forked, and its ledger is the "
+                "parent's. Begin another batch here, with a ledger of its own."
+            )
+        self._portal._submit(work)  # noqa: SLF001 - its own
+
+    def _told(self, work: PortalCall[Any]) -> ChainHubError:  # noqa: ARG002 - see Portal
+        return self._tell()
 
 
 class PortalCall(Generic[T]):
     """One call passed to a loop. Methods run on the loop unless their docstring says otherwise."""
 
     def __init__(self, start: Callable[[], Awaitable[T]]) -> None:
-        self._start = start
-        self._loop: _Loop | None = None
+        self._start: Callable[[], Awaitable[T]] | None = start
+        self._loop: Loop | None = None
         self._scope: anyio.CancelScope | None = None
         self._begun = self._unwanted = self._ended = False
         # Held until the call has ended. No threading.Event: while that begins to wait it holds a
@@ -142,22 +168,47 @@ class PortalCall(Generic[T]):
         self._end.acquire()
         self._values: list[T] = []
         self._error: BaseException | None = None
+        self._cancelled: BaseException | None = None
+        self._taken = False
 
-    def submit(self, loop: _Loop) -> None:
+    def submit(self, loop: Loop) -> None:
         """Submits the call; in the caller's thread."""
         self._loop, loop.is_used = loop, True
         context = _context()
-        loop.post(lambda group: context.run(self._begin, group))
+        loop.post(lambda: context.run(self._begin, loop))
 
     @property
     def has_ended(self) -> bool:
-        """Whether the call has ended; in any thread."""
-        return self._ended
+        """Whether the call has ended; in any thread. To a forked child it has."""
+        return self._ended or (self._loop is not None and self._loop.is_inherited)
+
+    def has_told(self, problem: BaseException) -> bool:
+        """Whether this is how the call ended, not an interruption; in the caller's thread."""
+        return (
+            isinstance(problem, ChainHubError)
+            or isinstance(problem.__context__, CallCancelledError)
+            or (self._taken and isinstance(problem, Exception))
+        )
+
+    def told(self) -> ChainHubError:
+        """Returns what an interrupted call came to; in the caller's thread."""
+        if isinstance(self._error, ChainHubError):
+            return self._error
+        billed = Billed.MAYBE
+        if self._loop is not None and not self._ended:
+            sentence = "The call was interrupted again before it had ended; it may be billed."
+        elif self._taken or self._values or self._error is not None:
+            sentence = "The call ended just as it was interrupted; it may have been billed."
+        elif isinstance(self._cancelled, ChainHubError):
+            return self._cancelled
+        else:
+            sentence, billed = "The call was interrupted before anything was sent.", Billed.NO
+        return CallCancelledError(sentence, billed=billed)
 
     def wait(self) -> None:
         """Waits until the call has ended; in the caller's thread."""
         while self._loop is not None and not self._ended and self._loop.thread.is_alive():
-            self._end.acquire(timeout=_PIECE)
+            self._end.acquire(timeout=PIECE)
 
     def abandon(self) -> None:
         """Cancels the call and waits until it has ended; in the caller's thread."""
@@ -167,11 +218,16 @@ class PortalCall(Generic[T]):
             self.wait()
 
     def result(self) -> T:
-        """Returns or raises the outcome of the call, once; in the caller's thread."""
-        error, self._error = self._error, None
+        """Returns or raises the outcome of the call, once; in the caller's thread.
+
+        A forked child that leaves a `with` block of its parent's gets None: it ends nothing there.
+        """
+        if self._loop is not None and self._loop.is_inherited:
+            return cast("T", None)
+        self._taken, error, self._error = True, self._error, None
         try:
             if self._values:
-                return self._values.pop()
+                return self._values[0]
             if self._loop is not None and self._loop.is_exiting:
                 # Only daemon threads are left, and end without a word.
                 raise SystemExit
@@ -182,11 +238,11 @@ class PortalCall(Generic[T]):
         told = "The client was closed while this call was in progress."
         raise ClosedError(told, billed=Billed.MAYBE)
 
-    def _begin(self, group: TaskGroup) -> None:
+    def _begin(self, loop: Loop) -> None:
         self._begun = True
-        group.start_soon(self._run)
+        loop.begin(self._run(), self._cancel)
 
-    def _cancel(self, _: TaskGroup) -> None:
+    def _cancel(self) -> None:
         self._unwanted = True
         if self._scope is not None:
             self._scope.cancel()
@@ -195,116 +251,27 @@ class PortalCall(Generic[T]):
 
     async def _run(self) -> None:
         try:
-            if not self._unwanted:
+            # Let go of at the end, so that a client whose caller drops it then is free.
+            start, self._start = self._start, None
+            if start is not None and not self._unwanted:
                 with anyio.CancelScope() as self._scope:
-                    self._values.append(await self._start())
+                    try:
+                        self._values.append(await start())
+                    except anyio.get_cancelled_exc_class() as cancelled:
+                        self._cancelled = cancelled.__context__
+                        raise
         except anyio.get_cancelled_exc_class():
             pass  # the loop ends; the caller is told in `result`
         except BaseException as error:
             # SystemExit too, as from on_event, belongs to the caller and must not end the loop.
             self._error = error
         finally:
+            start = None
             self._finish()
 
     def _finish(self) -> None:
         self._ended = True
         self._end.release()
-
-
-class _Loop:
-    """A thread with an event loop. It ends when told to, or with the interpreter.
-
-    Attributes:
-        is_used: whether a call was submitted to it.
-        is_exiting: whether it ends with the interpreter.
-    """
-
-    def __init__(self, last: Callable[[], Awaitable[object]]) -> None:
-        self.is_used = self.is_exiting = self._told = False
-        self._last = last
-        self._process = os.getpid()
-        self._ready = threading.Event()
-        self._native: Any = None
-        self._steps: deque[Callable[[TaskGroup], None]] = deque()
-        # An empty context: the caller's may say that another loop is running.
-        self.thread = threading.Thread(
-            target=partial(Context().run, self._run), name="chainhub-async", daemon=True
-        )
-
-    def start(self) -> None:
-        """Starts the thread and waits until it takes calls."""
-        try:
-            self.thread.start()
-        except RuntimeError as problem:
-            raise ClosedError(f"The client's thread cannot be started: {problem}.") from None
-        while not self._ready.wait(_PIECE) and self.thread.is_alive():
-            pass
-
-    def post(self, step: Callable[[TaskGroup], None]) -> None:
-        """Has `step` called on the loop, after what was posted before. Takes no lock.
-
-        Raises:
-            ClosedError: the loop has ended.
-        """
-        self._steps.append(step)
-        try:
-            self._native.call_soon_threadsafe(self._look)
-        except (AttributeError, RuntimeError):
-            raise ClosedError("The client's event loop has ended; create a new client.") from None
-
-    def end(self) -> None:
-        """Tells the loop to end, and does not wait."""
-        if self._process == os.getpid():
-            self._told = True
-            with suppress(ClosedError):
-                self.post(lambda _: None)
-
-    def join(self, longest: float = float("inf")) -> None:
-        """Waits until the loop has ended, unless that is its own thread."""
-        until, own = time.monotonic() + longest, self.thread is threading.current_thread()
-        while self.thread.is_alive() and not own and (left := until - time.monotonic()) > 0:
-            self.thread.join(min(_PIECE, left))
-
-    def _run(self) -> None:
-        _running.add(self)
-        # Should it break, the calls under way and those to come are told that it has ended.
-        with suppress(BaseException):
-            anyio.run(self._main)
-        _running.discard(self)
-        self._ready.set()
-
-    async def _main(self) -> None:
-        self._native, self._event = current_token().native_token, anyio.Event()
-        self._ready.set()
-        async with anyio.create_task_group() as group:
-            told = self._told
-            while not told:
-                await self._event.wait()
-                self._event = anyio.Event()
-                # In this order: what was posted before it was told to end is still done.
-                told = self._told
-                while self._steps:
-                    self._steps.popleft()(group)
-            if self.is_used:
-                await self._last()
-            group.cancel_scope.deadline = anyio.current_time() + _GRACE
-
-    def _look(self) -> None:
-        self._event.set()
-
-
-_running: set[_Loop] = set()
-
-
-@atexit.register
-def _end_all() -> None:
-    until = time.monotonic() + _LONGEST_EXIT
-    loops = list(_running)
-    for loop in loops:
-        loop.is_exiting = True
-        loop.end()
-    for loop in loops:
-        loop.join(until - time.monotonic())
 
 
 def _context() -> Context:
@@ -314,3 +281,10 @@ def _context() -> Context:
         if variable.name == "current_async_library_cvar":
             context.run(variable.set, None)
     return context
+
+
+def _put_context(interruption: BaseException, told: ChainHubError) -> None:
+    # Below it, what was being handled when the interruption came.
+    if told.__context__ is None:
+        told.__context__ = interruption.__context__
+    interruption.__context__ = told

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from chainhub_async.client import AsyncChainHub, ClientOptions
 from chainhub_async.config import Limits, Timeout
+from chainhub_async.errors import Billed, CallCancelledError
 from chainhub_async.images import ImageInput
 from chainhub_async.models import (
     ColorPalette,
@@ -25,7 +26,7 @@ from chainhub_async.models import (
     StylePreset,
     Task,
 )
-from chainhub_async.portal import Portal
+from chainhub_async.portal import Portal, TiedPortal
 from chainhub_async.resources.ideogram import AsyncIdeogram
 from chainhub_async.transport.http import OnEvent
 from chainhub_async.transport.messages import Response
@@ -114,9 +115,11 @@ class ChainHub:
     """The blocking client for the gateway.
 
     It wraps `AsyncChainHub`, running it on an event loop in a background thread that the first call
-    starts. Thread-safe. In a notebook it blocks the event loop during the call. After a fork,
-    create a new client in the child. Close it with `with` or `close`; a client that is garbage
-    collected closes itself.
+    starts. Thread-safe. In a notebook it blocks the event loop during the call. A forked process
+    may go on using it, with connections and limits of its own. Ctrl-C cancels the call in
+    progress; the `__context__` of the `KeyboardInterrupt` is a `CallCancelledError` whose `billed`
+    says whether the call may have cost money. Close it with `with` or `close`; a client that is
+    garbage collected closes itself.
 
     Args:
         api_key: the API key; by default the environment variable `CHAINHUB_API_KEY`.
@@ -302,16 +305,18 @@ class ChainHub:
             save_to: the directory for the images, created if missing; by default they are not
                 downloaded. Files are named after the input: `photo.jpg` becomes `photo.png`.
             ordered: yield outcomes in the order of the inputs.
-            max_images: how many images this batch may be billed for; None for no limit.
+            max_images: how many images this batch may be billed for, not counting earlier runs;
+                None for no limit.
             resend_uncertain: also send jobs that an earlier run left `UNCERTAIN`. Each of them
-                risks paying for the same image again.
+                risks paying for the same image again. Within a run, the client's `RetryPolicy`
+                decides.
             retry_refused: also send jobs that the gateway refused in an earlier run.
-            overwrite: replace existing files. By default, such a result is saved under the next
-                free name.
+            overwrite: replace existing files of the same name, but never an input or the result
+                of another. By default a result gets the next free name, such as `photo (2).png`.
             task_path: the polling path for unfinished results, see `wait`; by default they are not
                 waited for.
-            grace: for how many seconds calls that may already be billed are waited for when the
-                batch is stopped or cancelled.
+            grace: for how many seconds calls that may already be billed, and the saving of their
+                results, are waited for when the batch is stopped or cancelled.
 
         Raises:
             ConfigurationError: a setting is invalid; the message says which.
@@ -329,7 +334,15 @@ class ChainHub:
             task_path=task_path,
             grace=grace,
         )
-        return Batch(batch, self._portal)
+
+        def told() -> CallCancelledError:
+            return CallCancelledError(
+                f"The batch was interrupted; {batch.spent} images were billed or may have been, "
+                "not counting calls in progress, which go on until its block is left.",
+                billed=Billed.MAYBE,
+            )
+
+        return Batch(batch, TiedPortal(self._portal, told))
 
     def save(
         self,

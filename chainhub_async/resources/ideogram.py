@@ -100,6 +100,8 @@ class AsyncIdeogram:
             extra_fields=extra_fields,
         )
         limits = timeout_or(self._transport.config.timeout, timeout)
+        # Before the image is read, which on a loop that cannot be used fails in other words.
+        await self._transport.pool.bind()
         request = await replace_background_request(call, limits)
         return await self._transport.send(request, decode.result)
 

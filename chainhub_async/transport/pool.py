@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import ssl
-from collections.abc import Generator, Iterator
+import weakref
+from collections.abc import AsyncGenerator, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,13 +17,48 @@ from anyio.lowlevel import current_token
 from chainhub_async.config import Limits
 from chainhub_async.errors import ClosedError
 from chainhub_async.networks import Network
+from chainhub_async.process import after_fork, current_process, keep_for_ever
 from chainhub_async.transport.gate import Gate
 from chainhub_async.transport.retry import RetryBudget
 from chainhub_async.transport.session import check_ssl_context, open_session, request_ssl
 
 
+class _Claim:
+    """Says which event loop of which process has a pool, and which one has it next."""
+
+    def __init__(self, loop: Any = None) -> None:
+        self.process = current_process()
+        self.loop = loop
+        self._next: dict[str, _Claim] = {}
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it was made before this process was forked."""
+        return self.process is not current_process()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether another loop may have the pool."""
+        return self.loop is None or self.is_inherited or self.loop.is_closed()
+
+    def is_of(self, loop: Any) -> bool:
+        """Whether `loop` has the pool."""
+        return self.loop is loop and not self.is_inherited
+
+    def last(self, loop: Any) -> _Claim:
+        """Returns the claim that counts now, which is a new one of `loop` if others are over."""
+        claim = self
+        while claim.is_over:
+            # Without a lock, which a fork may leave locked: of two loops at once, one gets there.
+            claim = claim._next.setdefault("next", _Claim(loop))
+        return claim
+
+
 class Pool:
     """Opens nothing until first used.
+
+    It serves one event loop at a time, and the next when that one is closed. A forked process
+    begins with nothing in use, and leaves what it inherited alone.
 
     Attributes:
         limits: the configured limits.
@@ -37,17 +74,22 @@ class Pool:
         borrowed: aiohttp.ClientSession | None,
     ) -> None:
         self.limits = limits
-        self.gate: Gate = Gate(limits)
-        self.budget: RetryBudget = RetryBudget()
         self.numbers: Iterator[int] = itertools.count(1)
         self._ssl_context = check_ssl_context(ssl_context)
         self._borrowed = borrowed
+        self._first = self._claim = _Claim()
+        self._closed = False
+        self._let_go: Any = bool  # nothing yet
+        self._begin()
+
+    def _begin(self) -> None:
+        self.gate: Gate = Gate(self.limits)
+        self.budget: RetryBudget = RetryBudget()
         self._api: aiohttp.ClientSession | None = None
         self._downloads: dict[frozenset[Network], aiohttp.ClientSession] = {}
         self._under_way: set[anyio.CancelScope] = set()
         self._all_ended: anyio.Event | None = None
-        self._loop: Any = None
-        self._closed = False
+        self._open: list[aiohttp.ClientSession] = []
 
     @property
     def ssl(self) -> ssl.SSLContext | bool:
@@ -58,10 +100,12 @@ class Pool:
         """Returns the session for gateway calls."""
         await self.bind()
         if self._api is None:
-            self._api = open_session(
-                connections=self.limits.connections,
-                ssl_context=self._ssl_context,
-                borrowed=self._borrowed,
+            self._api = self._opened(
+                open_session(
+                    connections=self.limits.connections,
+                    ssl_context=self._ssl_context,
+                    borrowed=self._borrowed,
+                )
             )
         return self._api
 
@@ -69,10 +113,12 @@ class Pool:
         """Returns the session for results, which connects only to these networks."""
         await self.bind()
         if networks not in self._downloads:
-            self._downloads[networks] = open_session(
-                connections=self.limits.connections,
-                ssl_context=self._ssl_context,
-                networks=networks,
+            self._downloads[networks] = self._opened(
+                open_session(
+                    connections=self.limits.connections,
+                    ssl_context=self._ssl_context,
+                    networks=networks,
+                )
             )
         return self._downloads[networks]
 
@@ -80,41 +126,69 @@ class Pool:
         """Ensures that the pool is open and belongs to the running loop.
 
         Raises:
-            ClosedError: it was closed, or belongs to another loop that still runs.
+            ClosedError: it was closed, belongs to another loop that still runs, or the running
+                loop is not asyncio's.
         """
         if self._closed:
             raise ClosedError("The client is closed; create a new one.")
-        loop = current_token().native_token
-        if self._loop is loop:
+        loop: Any = current_token().native_token
+        if self._claim.is_of(loop):
             return
-        if self._loop is not None:
-            if not self._loop.is_closed():
-                raise ClosedError(
-                    "The client is in use on another event loop; create one client for each loop."
-                )
-            # A second asyncio.run(): what belonged to the previous loop is gone with it.
-            self.gate = Gate(self.limits)
-            self._under_way = set()
-        # First: other calls may arrive while the old sessions are being closed.
-        self._loop = loop
-        await self._close_sessions()
+        if not hasattr(loop, "is_closed"):
+            raise ClosedError(
+                "AsyncChainHub works on asyncio only, since its connections are aiohttp's; this "
+                "is another event loop, such as trio's. Call the blocking ChainHub in a thread "
+                "instead: await trio.to_thread.run_sync(hub.ideogram.replace_background, image)."
+            )
+        claim = self._claim.last(loop)
+        if not claim.is_of(loop):
+            raise ClosedError(
+                "The client is in use on another event loop; create one client for each loop."
+            )
+        if self._borrowed is not None and self._first.is_inherited:
+            raise ClosedError(
+                "The aiohttp session that was passed in belongs to the process that this one was "
+                "forked from. Create a session and a client in each process."
+            )
+        before, left = self._claim, self._open
+        self._claim = claim
+        if before.loop is not None:
+            self._begin()
+        guard = _closing(self._open)
+        await guard.__anext__()
+        _guards.add(guard)
+        self._let_go()
+        self._let_go = weakref.finalize(self, _guards.discard, guard)
+        self._let_go.atexit = False
+        if not before.is_inherited:
+            await _close(left)
 
     @contextmanager
     def under_way(self) -> Generator[None, None, None]:
         """Surrounds a call or a download; closing the pool cancels it."""
         with anyio.CancelScope() as scope:
-            self._under_way.add(scope)
+            under_way = self._under_way
+            under_way.add(scope)
             try:
                 yield
             finally:
-                self._under_way.discard(scope)
-                if self._all_ended is not None and not self._under_way:
+                under_way.discard(scope)
+                if self._all_ended is not None and not under_way:
                     self._all_ended.set()
 
     async def close(self) -> None:
-        """Cancels calls in progress and closes the connections. A borrowed session stays open."""
+        """Cancels calls in progress and closes the connections. A borrowed session stays open.
+
+        Raises:
+            ClosedError: it belongs to another loop that still runs.
+        """
+        if self._claim.is_inherited:
+            self._closed = True
+            return
+        if not self._claim.is_over and not self._claim.is_of(current_token().native_token):
+            raise ClosedError("The client is in use on another event loop; close it there.")
         self._closed = True
-        if self._under_way and self._loop is current_token().native_token:
+        if self._under_way and self._claim.is_of(current_token().native_token):
             self._all_ended = self._all_ended or anyio.Event()
             for scope in self._under_way:
                 scope.cancel()
@@ -123,8 +197,44 @@ class Pool:
         await self._close_sessions()
 
     async def _close_sessions(self) -> None:
-        sessions = [self._api, *self._downloads.values()]
         self._api, self._downloads = None, {}
-        for session in sessions:
-            if session is not None:
-                await session.close()
+        await _close(self._open)
+
+    def _opened(self, session: aiohttp.ClientSession) -> aiohttp.ClientSession:
+        self._open.append(session)
+        return session
+
+
+async def _close(sessions: list[aiohttp.ClientSession]) -> None:
+    while sessions:
+        await sessions.pop().close()
+
+
+async def _closing(sessions: list[aiohttp.ClientSession]) -> AsyncGenerator[None, None]:
+    """Closes the sessions with their loop, which closes the generators begun on it when it ends.
+
+    It also does when it goes on, and nobody holds the generator any more.
+    """
+    process = current_process()
+    try:
+        yield
+    finally:
+        if process is current_process():
+            with anyio.CancelScope(shield=True):
+                await _close(sessions)
+
+
+# Of every pool in use: held here, sessions are never finalized together with it.
+_guards: set[Any] = set()
+
+
+def _keep() -> None:
+    for guard in _guards:
+        if guard.ag_frame is not None:  # else its loop has ended, and the sessions are closed
+            keep_for_ever(guard)
+    _guards.clear()
+
+
+after_fork(_keep)
+# Their loops were closed without being ended, or are those of other threads.
+atexit.register(_keep)

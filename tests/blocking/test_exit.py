@@ -154,8 +154,8 @@ def test_with_something_that_hangs(start: Start) -> None:
     program = start(
         """
         import anyio.to_thread
-        from chainhub_async import portal as module
-        module._LONGEST_EXIT = 0.3
+        from chainhub_async import loop, portal as module
+        loop._LONGEST_EXIT = 0.3
 
         async def hang():
             await anyio.to_thread.run_sync(time.sleep, 60)

@@ -1,14 +1,18 @@
-"""Forked processes: a client that was in use stays the parent's."""
+"""Forked processes: a client works in each, and none reaches the connections of another."""
 
 from __future__ import annotations
 
+import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
-from chainhub_async.testing import Emulator
+from chainhub_async.testing import Emulator, MisbehavingServer
+from chainhub_async.testing.bad_answers import Answer
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 
@@ -31,13 +35,8 @@ def in_child(what):
     os.kill(pid, signal.SIGKILL)
     say("child hangs")
 
-def refused():
-    try:
-        hub.request("GET", "/v1/models")
-    except ClosedError as error:
-        say(str(error))
-
-TOLD = "The client was in use before this process was forked"
+def ask():
+    say(hub.request("GET", "/v1/models").status)
 """
 
 
@@ -47,8 +46,8 @@ def test_unused_before_the_fork(start: Start, emulator: Emulator) -> None:
         IN_CHILD
         + """
 hub = ChainHub()
-in_child(lambda: say(hub.request("GET", "/v1/models").status))
-say(hub.request("GET", "/v1/models").status)
+in_child(ask)
+ask()
 """,
         emulator.base_url,
     )
@@ -56,70 +55,97 @@ say(hub.request("GET", "/v1/models").status)
 
 
 def test_used_before_the_fork(start: Start, emulator: Emulator) -> None:
-    """The child is refused, may drop and close the client, and ends; the parent goes on.
+    """Children use, drop, close and derive from the client, or leave it alone; the parent goes on.
 
-    The parent's connection is used again after the child: nothing of it was touched there.
+    The parent's connection is used again after the children: nothing of it was touched there.
     """
     program = start(
         IN_CHILD
         + """
 hub = ChainHub()
-hub.request("GET", "/v1/models")
+ask()
+
+def untouched(): ...
 
 def dropped():
     global hub
-    refused()
     hub = None
+
+def used_and_dropped():
+    ask()
+    dropped()
 
 def closed():
     hub.close()
     hub.close()
-    refused()
+    try:
+        ask()
+    except ClosedError as error:
+        say(error)
 
-def another():
-    with ChainHub() as mine:
-        say(mine.request("GET", "/v1/models").status)
+def derived():
+    say(hub.with_options(timeout=Timeout(total=9)).request("GET", "/v1/models").status)
 
-for what in [refused, dropped, closed, another]:
+def left():
+    with hub:
+        ask()
+
+def grandchild():
+    ask()
+    in_child(ask)
+    ask()
+
+for what in [untouched, dropped, used_and_dropped, closed, derived, left, grandchild]:
     in_child(what)
-say(hub.request("GET", "/v1/models").status)
+    ask()  # soon enough for its connection to be kept alive
 hub.close()
 """,
         emulator.base_url,
     )
-    said = [line.partition(" before")[0] for line in program.end()]
-    told = "The client was in use"
-    assert said == [
-        *(told, "child ended 0"),
-        *(told, "child ended 0"),
-        *(told, "child ended 0"),
-        *("200", "child ended 0"),
+    ended = ["child ended 0", "200"]
+    assert program.end(within=25) == [
         "200",
+        *ended,
+        *ended,
+        *("200", *ended),
+        *("The client is closed; create a new one.", *ended),
+        *("200", *ended),
+        *("200", *ended),
+        *("200", "200", "child ended 0", "200", *ended),
     ]
-    # The parent's first connection, and the one of the child with a client of its own.
-    assert emulator.connections == 2
+    # The parent's first connection, and one of each process that made a call.
+    assert emulator.connections == 6
 
 
-def test_a_call_under_way_at_the_fork(start: Start, emulator: Emulator) -> None:
-    """Forked in the middle of a call, and of the very first one, the child is refused as well."""
+def test_calls_under_way_at_the_fork(start: Start, emulator: Emulator) -> None:
+    """Forked in the middle of calls, the child has a gate of its own, and theirs come to an end."""
     emulator.latency = 0.5
     program = start(
         IN_CHILD
         + """
-hub = ChainHub()
+hub = ChainHub(limits=Limits(in_flight=1))
 box = []
-thread = threading.Thread(target=lambda: box.append(hub.ideogram.replace_background(PHOTO)))
-thread.start()
+paid = lambda: box.append(hub.ideogram.replace_background(PHOTO))
+threads = [threading.Thread(target=paid) for _ in range(2)]
+for thread in threads:
+    thread.start()
 time.sleep(0.25)
-in_child(refused)
-thread.join()
-say(len(box[0].images))
+
+def pay():
+    box.clear()
+    paid()
+    say("child", len(box[0].images))
+
+in_child(pay)
+for thread in threads:
+    thread.join()
+say(len(box))
 hub.close()
 """,
         emulator.base_url,
     )
-    said = [line.partition(" before")[0] for line in program.end()]
-    assert said == ["The client was in use", "child ended 0", "1"]
+    assert program.end() == ["child 1", "child ended 0", "2"]
+    assert sum(emulator.billed.values()) == 3
 
 
 def test_a_lock_held_at_the_fork(start: Start, emulator: Emulator) -> None:
@@ -127,32 +153,100 @@ def test_a_lock_held_at_the_fork(start: Start, emulator: Emulator) -> None:
     program = start(
         IN_CHILD
         + """
-from chainhub_async import portal as module
+from chainhub_async import loop as module
 hub, opening = ChainHub(), threading.Event()
-start = module._Loop.start
+begin = module.Loop.start
 
 def slow(self):
     opening.set()
     time.sleep(1)
-    start(self)
+    begin(self)
 
-module._Loop.start = slow
-thread = threading.Thread(target=lambda: say(hub.request("GET", "/v1/models").status))
+module.Loop.start = slow
+thread = threading.Thread(target=ask)
 thread.start()
 opening.wait()
 
-def closed():
-    refused()
+def both():
+    module.Loop.start = begin
+    ask()
     hub.close()
 
-in_child(closed)
+in_child(both)
 thread.join()
 hub.close()
 """,
         emulator.base_url,
     )
-    said = [line.partition(" before")[0] for line in program.end()]
-    assert said == ["The client was in use", "child ended 0", "200"]
+    assert program.end() == ["200", "child ended 0", "200"]
+
+
+def test_forks_while_threads_call(start: Start, emulator: Emulator) -> None:
+    """Whatever the parent's threads are doing at the moment of a fork, the child works."""
+    program = start(
+        IN_CHILD
+        + """
+hub, ended = ChainHub(), threading.Event()
+
+def work():
+    while not ended.is_set():
+        assert hub.ideogram.replace_background(PHOTO).images
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+# The first of them while the others import what a first call needs.
+for _ in range(15):
+    in_child(ask)
+ended.set()
+for thread in threads:
+    thread.join()
+""",
+        emulator.base_url,
+    )
+    assert program.end(within=60) == ["200", "child ended 0"] * 15
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Iterator[tuple[MisbehavingServer, str]]:
+    """A server with TLS, and the certificate that it is trusted by."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with MisbehavingServer.in_thread(ssl_context=context) as server:
+        server.gets.always(Answer(body=b"{}"))
+        yield server, str(tmp_path / "ca.pem")
+
+
+def test_tls(start: Start, tls: tuple[MisbehavingServer, str]) -> None:
+    """No child ends the parent's TLS session: one connection serves the parent throughout."""
+    server, certificate = tls
+    program = start(
+        IN_CHILD
+        + """
+import ssl
+hub = ChainHub(ssl_context=ssl.create_default_context(cafile=os.environ["CA"]))
+ask()
+
+def dropped():
+    global hub
+    ask()
+    hub = None
+
+def closed():
+    hub.close()
+
+for what in [ask, dropped, closed]:
+    in_child(what)
+ask()
+""",
+        server.base_url,
+        CA=certificate,
+    )
+    expected = ["200", "200", "child ended 0", "200", "child ended 0", "child ended 0", "200"]
+    assert program.end() == expected
+    assert server.connections == 3
 
 
 @pytest.mark.parametrize("used", ["True", "False"])
@@ -165,14 +259,17 @@ from concurrent.futures import ProcessPoolExecutor
 hub = ChainHub()
 
 def ask(_):
-    try:
-        return hub.request("GET", "/v1/models").status
-    except ClosedError as error:
-        return type(error).__name__
+    return hub.request("GET", "/v1/models").status
+
+def pay(number):
+    return hub.ideogram.replace_background(PHOTO, seed=number)
+
+def refuse(_):
+    return hub.ideogram.replace_background(PHOTO, num_images=9)
 
 def main():
     if USED:
-        hub.request("GET", "/v1/models")
+        ask(0)
     fork = multiprocessing.get_context("fork")
     process = fork.Process(target=ask, args=[0])
     process.start()
@@ -180,11 +277,122 @@ def main():
     say(process.exitcode)
     with ProcessPoolExecutor(2, mp_context=fork) as pool:
         say(*set(pool.map(ask, range(4))))
+        # Results and exceptions come back whole.
+        say(*[result.images[0].seed for result in pool.map(pay, range(3))])
+        error = pool.submit(refuse, 0).exception()
+        say(type(error).__name__, error.billed)
+    with fork.Pool(2) as pool:
+        say(*set(pool.map(ask, range(4))))
     say(ask(0))
 
 main()
 """,
         emulator.base_url,
     )
-    expected = "ClosedError" if used == "True" else "200"
-    assert program.end() == ["0", expected, "200"]
+    assert program.end() == ["0", "200", "0 1 2", "InvalidOptionError Billed.NO", "200", "200"]
+
+
+def test_spawn(tmp_path: Path, start: Start, emulator: Emulator) -> None:
+    """Spawned processes build their own client; sent to one, it is refused in a sentence."""
+    (tmp_path / "shop.py").write_text(
+        """
+import logging
+from chainhub_async import ChainHub
+from chainhub_async.testing.placeholder import flat_png
+
+logging.getLogger("asyncio").setLevel(logging.ERROR)
+hub = ChainHub()
+
+def pay(number):
+    return hub.ideogram.replace_background(flat_png((8, 8), "blocking"), seed=number)
+
+def given(hub): ...
+"""
+    )
+    program = start(
+        """
+        sys.path.insert(0, os.environ["SHOP"])
+        import shop
+        from concurrent.futures import ProcessPoolExecutor
+        shop.pay(5)
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(2, mp_context=spawn) as pool:
+            say(*[result.images[0].seed for result in pool.map(shop.pay, range(3))])
+            say(pool.submit(shop.given, shop.hub).exception())
+        """,
+        emulator.base_url,
+        SHOP=str(tmp_path),
+        PYTHONPATH=str(tmp_path),
+    )
+    seeds, refused = program.end(within=30)
+    assert seeds == "0 1 2"
+    assert "create the client where it is used" in refused
+
+
+def test_an_open_batch(start: Start, emulator: Emulator, tmp_path: Path) -> None:
+    """A batch stays with the process that opened it; a child is told to open one of its own."""
+    program = start(
+        IN_CHILD
+        + """
+hub = ChainHub()
+requests = [ReplaceBackground(PHOTO, seed=n) for n in range(3)]
+batch = hub.batch(ledger=os.environ["LEDGER"])
+
+def child():
+    for use in [lambda: next(batch.run(requests)), batch.stop]:
+        try:
+            use()
+        except ClosedError as error:
+            say(str(error).partition(" before")[0])
+    try:
+        hub.batch(ledger=os.environ["LEDGER"]).__enter__()
+    except LedgerLockedError:
+        say("locked")
+    with hub.batch() as mine:
+        say(len(list(mine.run(requests[:1]))))
+
+with batch:
+    outcomes = batch.run(requests)
+    next(outcomes)
+    in_child(child)
+    say(1 + len(list(outcomes)), batch.spent)
+""",
+        emulator.base_url,
+        LEDGER=str(tmp_path / "ledger.db"),
+    )
+    said = ["The batch was begun", "The batch was begun", "locked", "1", "child ended 0"]
+    assert program.end() == [*said, "3 3"]
+
+
+def test_a_borrowed_session(start: Start, emulator: Emulator) -> None:
+    """A caller's own session has connections of the parent, and is not used in a child."""
+    program = start(
+        IN_CHILD
+        + """
+import aiohttp, anyio
+
+async def main():
+    async with aiohttp.ClientSession() as session:
+        hub = AsyncChainHub(session=session)
+        assert (await hub.request("GET", "/v1/models")).status == 200
+        if not os.fork():
+            def call():
+                try:
+                    anyio.run(hub.request, "GET", "/v1/models")
+                except ClosedError as error:
+                    say(error)
+            thread = threading.Thread(target=call)
+            thread.start()
+            thread.join()
+            os._exit(0)
+        os.wait()
+        say((await hub.request("GET", "/v1/models")).status)
+
+anyio.run(main)
+""",
+        emulator.base_url,
+    )
+    refused, status = program.end()
+    assert "Create a session and a client in each process" in refused
+    assert status == "200"
+    assert emulator.connections == 1

@@ -13,7 +13,7 @@ import pytest
 
 from chainhub_async.testing import Emulator, MisbehavingServer
 from chainhub_async.testing.bad_answers import Answer
-from chainhub_async.testing.faults import Drip, Fault
+from chainhub_async.testing.faults import Drip, Fault, StopReading
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends POSIX signals")
 
@@ -35,6 +35,25 @@ class Watched(Fault):
         self.gone.set()
 
 
+# Measures how long Ctrl-C takes, and says what its context tells.
+MEASURED = """
+import traceback
+pressed = []
+
+def press(*_):
+    pressed.append(time.monotonic())
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGINT, press)
+
+def tell(error):
+    assert time.monotonic() - pressed[-1] < 1, time.monotonic() - pressed[-1]
+    told = error.__context__
+    say(type(told).__name__, told.billed.name, len(told.attempts))
+    return told
+"""
+
+
 def test_during_a_paid_call(start: Start) -> None:
     """The connection is closed and the call reported before KeyboardInterrupt is raised."""
     watched = Watched()
@@ -42,22 +61,115 @@ def test_during_a_paid_call(start: Start) -> None:
         server.always(watched)
         server.gets.always(Answer(body=b"{}"))
         program = start(
-            """
-            seen = []
-            hub = ChainHub(on_event=lambda event: seen.append(event))
-            try:
-                hub.ideogram.replace_background(PHOTO)
-            except KeyboardInterrupt as error:
-                say(type(seen[-1]).__name__, seen[-1].billed.name, repr(error.__context__))
-            say(hub.request("GET", "/free").status)
-            """,
+            MEASURED
+            + """
+seen = []
+hub = ChainHub(on_event=lambda event: seen.append(event))
+try:
+    hub.ideogram.replace_background(PHOTO)
+except KeyboardInterrupt as error:
+    told = tell(error)
+    say(type(seen[-1]).__name__, seen[-1].billed.name, told.bytes_sent == seen[-1].bytes_sent > 0)
+    say(str(told).partition(",")[0])
+    # As reports of errors do, with all that the frames hold.
+    report = traceback.TracebackException.from_exception(error, capture_locals=True)
+    say(os.environ["CHAINHUB_API_KEY"] in "".join(report.format()))
+say(hub.request("GET", "/free").status)
+""",
             server.base_url,
         )
         assert watched.came.wait(20)
         program.interrupt()
         assert watched.gone.wait(10)
-        assert program.end(within=5) == ["CallCancelled MAYBE None", "200"]
+        assert program.end(within=5) == [
+            "CallCancelledError MAYBE 1",
+            "CallCancelled MAYBE True",
+            "The call was cancelled after the whole request had been sent",
+            "False",
+            "200",
+        ]
         assert sum(server.billed.values()) == 1
+
+
+def test_during_an_upload(start: Start) -> None:
+    """A request that had not left completely was not executed, and the context says so."""
+    with MisbehavingServer.in_thread() as server:
+        server.always(StopReading(100))
+        program = start(
+            MEASURED
+            + """
+from chainhub_async import UploadProgress
+import struct, zlib
+
+def png(size):
+    body = b"prIv" + os.urandom(size)  # a chunk that decoders skip
+    chunk = struct.pack(">I", size) + body + struct.pack(">I", zlib.crc32(body))
+    return PHOTO[:-12] + chunk + PHOTO[-12:]
+
+LARGE = png(9_000_000)
+hub = ChainHub(on_event=lambda e: isinstance(e, UploadProgress) and say("sending"))
+try:
+    hub.ideogram.replace_background(LARGE)
+except KeyboardInterrupt as error:
+    told = tell(error)
+    say(0 < told.bytes_sent < len(LARGE), told.attempts[0].phase)
+""",
+            server.base_url,
+        )
+        program.wait_for("sending")
+        threading.Event().wait(0.2)
+        program.interrupt()
+        said = [line for line in program.end(within=5) if line != "sending"]
+        assert said == ["CallCancelledError NO 1", "True write"]
+        assert sum(server.billed.values()) == 0
+
+
+def test_before_it_was_sent(start: Start, emulator: Emulator) -> None:
+    """A call that waits for its turn, or to be tried again, has cost nothing."""
+    emulator.latency = 60
+    program = start(
+        MEASURED
+        + """
+hub = ChainHub(limits=Limits(in_flight=1))
+pay = lambda: hub.ideogram.replace_background(PHOTO)
+threading.Thread(target=pay, daemon=True).start()
+time.sleep(0.3)
+say("queueing")
+try:
+    pay()
+except KeyboardInterrupt as error:
+    tell(error)
+""",
+        emulator.base_url,
+    )
+    program.wait_for("queueing")
+    threading.Event().wait(0.2)
+    program.interrupt()
+    assert program.end(within=5) == ["CallCancelledError NO 1"]
+
+
+def test_during_a_wait(start: Start, emulator: Emulator) -> None:
+    """What is waited for is paid for, and can be waited for again."""
+    emulator.reply = "task"
+    emulator.task_polls = 10**6
+    program = start(
+        MEASURED
+        + """
+hub = ChainHub()
+task = hub.ideogram.replace_background(PHOTO).task
+say("waiting")
+try:
+    hub.wait(task, path=os.environ["TASK_PATH"], interval=0.05)
+except KeyboardInterrupt as error:
+    tell(error)
+""",
+        emulator.base_url,
+        TASK_PATH=emulator.task_path,
+    )
+    program.wait_for("waiting")
+    threading.Event().wait(0.3)
+    program.interrupt()
+    assert program.end(within=5)[0].startswith("CallCancelledError YES")
 
 
 def test_during_a_download(start: Start, tmp_path: Path, eventually: Eventually) -> None:
@@ -65,21 +177,71 @@ def test_during_a_download(start: Start, tmp_path: Path, eventually: Eventually)
     with MisbehavingServer.in_thread() as server:
         server.gets.always(Drip(part="body", interval=0.05))
         program = start(
-            """
-            hub = ChainHub()
-            result = hub.ideogram.replace_background(PHOTO)
-            try:
-                hub.save(result, sys.argv[-1] if 0 else os.environ["FOLDER"])
-            except KeyboardInterrupt:
-                say("interrupted", os.listdir(os.environ["FOLDER"]))
-            """,
+            MEASURED
+            + """
+hub = ChainHub()
+result = hub.ideogram.replace_background(PHOTO)
+try:
+    hub.save(result, os.environ["FOLDER"])
+except KeyboardInterrupt as error:
+    tell(error)
+    say("interrupted", os.listdir(os.environ["FOLDER"]))
+""",
             server.base_url,
             FOLDER=str(tmp_path),
         )
         assert eventually(lambda: list(tmp_path.iterdir()), within=20)
         program.interrupt()
-        assert program.end(within=5) == ["interrupted []"]
+        assert program.end(within=5) == ["CallCancelledError YES 0", "interrupted []"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_during_a_batch(start: Start, emulator: Emulator) -> None:
+    """Iterating ends at once; the context says that what has been sent may be billed."""
+    emulator.latency = 1.0
+    program = start(
+        MEASURED
+        + """
+hub = ChainHub(limits=Limits(in_flight=2))
+requests = [ReplaceBackground(PHOTO, seed=n) for n in range(9)]
+with hub.batch() as batch:
+    say("begun")
+    try:
+        list(batch.run(requests))
+    except KeyboardInterrupt as error:
+        say(str(tell(error)).partition(";")[0])
+say(batch.spent)
+""",
+        emulator.base_url,
+    )
+    program.wait_for("begun")
+    while sum(emulator.billed.values()) < 2:
+        threading.Event().wait(0.01)
+    program.interrupt()
+    assert program.end(within=5) == ["CallCancelledError MAYBE 0", "The batch was interrupted", "2"]
+
+
+def test_what_was_being_handled_stays(start: Start) -> None:
+    """The exception that was being handled stays in the traceback, below what is told."""
+    with Emulator.in_thread(latency=60) as emulator:
+        program = start(
+            """
+            hub = ChainHub(on_event=lambda event: say("sent"))
+            try:
+                try:
+                    {}["key"]
+                except KeyError:
+                    hub.ideogram.replace_background(PHOTO)
+            except KeyboardInterrupt as error:
+                told = error.__context__
+                say(type(told).__name__, type(told.__context__).__name__)
+            """,
+            emulator.base_url,
+        )
+        program.wait_for("sent")
+        program.interrupt()
+        said = [line for line in program.end(within=5) if line != "sent"]
+        assert said == ["CallCancelledError KeyError"]
 
 
 def test_uncaught(start: Start) -> None:
@@ -97,6 +259,8 @@ def test_uncaught(start: Start) -> None:
         _, err = program.process.communicate(timeout=10)
         assert program.process.returncode in {-2, 130}
         assert err.rstrip().endswith("KeyboardInterrupt")
+        assert "chainhub_async.errors.CallCancelledError: The call was cancelled" in err
+        assert emulator.api_key not in err
         assert "Warning" not in err
 
 
@@ -105,8 +269,8 @@ def test_twice(start: Start) -> None:
     program = start(
         """
         import anyio
-        from chainhub_async import portal as module
-        module._LONGEST_EXIT = 0.1
+        from chainhub_async import loop, portal as module
+        loop._LONGEST_EXIT = 0.1
 
         async def stubborn():
             try:
@@ -172,10 +336,10 @@ def test_an_exception_from_a_signal_handler(start: Start) -> None:
             signal.setitimer(signal.ITIMER_REAL, 0.3)
             try:
                 hub.ideogram.replace_background(PHOTO)
-            except TooLong:
-                say("ended")
+            except TooLong as error:
+                say("ended", error.__context__.billed.name)
             """,
             server.base_url,
         )
-        assert program.end(within=5) == ["ended"] or watched.came.is_set()
+        assert program.end(within=5) == ["ended MAYBE"] or watched.came.is_set()
         assert watched.gone.wait(5)

@@ -24,11 +24,13 @@ import pytest
 from chainhub_async import (
     AuthenticationError,
     Billed,
+    CallCancelledError,
     ChainHub,
     ChainHubError,
     ClosedError,
     Timeout,
 )
+from chainhub_async import loop as loop_module
 from chainhub_async import portal as portal_module
 from chainhub_async.portal import Portal
 from chainhub_async.testing import Emulator
@@ -43,11 +45,11 @@ async def nothing() -> None:
     """Has nothing to clear away."""
 
 
-def drop(box: list[Portal], _: object) -> None:
+def drop(box: list[Portal]) -> None:
     box.clear()
 
 
-def hold_up(busy: threading.Event, _: object) -> None:
+def hold_up(busy: threading.Event) -> None:
     busy.wait(0.2)
 
 
@@ -205,6 +207,7 @@ def test_a_call_from_its_own_callback(emulator: Emulator) -> None:
     assert refused
     assert all(isinstance(error, ClosedError) for error in refused)
     assert "own event loop" in str(refused[0])
+    assert "of an AsyncChainHub" in str(refused[0])
 
 
 def test_two_clients_in_each_others_callbacks(emulator: Emulator) -> None:
@@ -433,17 +436,17 @@ def test_a_loop_that_broke() -> None:
     """Should the loop end by itself, those who wait and those who come are told."""
     portal = Portal(nothing)
 
-    def fail(_: object) -> None:
+    def fail() -> None:
         raise RuntimeError("a step that fails")
 
     portal.run(nothing)
-    assert portal._loop
+    assert portal._home.loop
     thread, came = in_thread(lambda: portal.run(anyio.sleep, 30))
     time.sleep(0.05)
-    portal._loop.post(fail)
+    portal._home.loop.post(fail)
     thread.join(10)
     assert isinstance(came[0], ClosedError)
-    portal._loop.join()
+    portal._home.loop.join()
     with pytest.raises(ClosedError, match="has ended"):
         portal.run(nothing)
     portal.close()
@@ -522,7 +525,7 @@ def test_dropped_on_the_loops_own_thread(loop_threads: Threads, eventually: Even
         box[0].run(nothing)
         other = Portal(nothing)
         other.run(nothing)
-        loop = box[0]._loop if own else other._loop
+        loop = box[0]._home.loop if own else other._home.loop
         assert loop
         loop.post(partial(drop, box))
         del loop
@@ -571,14 +574,14 @@ class Work:
             self.running -= 1
 
 
-def interrupt_at(step: int, call: Callable[[], object]) -> bool:
-    """Makes a call, and an interruption at the so-manyth line of the portal; tells if it came."""
+def interrupt_at(step: int, call: Callable[[], object]) -> BaseException | None:
+    """Makes a call, and an interruption at the so-manyth line of the portal; returns it."""
     left = step
     before = sys.gettrace()
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal left
-        if frame.f_code.co_filename != portal_module.__file__:
+        if frame.f_code.co_filename not in {portal_module.__file__, loop_module.__file__}:
             return None
         if event == "line":
             left -= 1
@@ -589,11 +592,11 @@ def interrupt_at(step: int, call: Callable[[], object]) -> bool:
     sys.settrace(trace)
     try:
         call()
-    except KeyboardInterrupt:
-        return True
+    except KeyboardInterrupt as interruption:
+        return interruption
     finally:
         sys.settrace(before)
-    return False
+    return None
 
 
 @pytest.mark.parametrize("used", [False, True])
@@ -610,9 +613,14 @@ def test_an_interruption_at_every_step(used: bool) -> None:
         assert portal.run(anyio.sleep, 0.001) is None
         assert (work.begun, work.running) == (begun, 0)
         portal.close()
-        if not struck:
+        if struck is None:
             break
         interruptions += 1
+        # Whoever does not get what a call came to must not believe that it cost nothing.
+        told = struck.__context__
+        assert not work.finished or (
+            isinstance(told, CallCancelledError) and told.billed is Billed.MAYBE
+        )
     assert 10 < interruptions < 199
 
 
@@ -620,7 +628,7 @@ def test_an_interruption_right_after_the_hand_over(monkeypatch: pytest.MonkeyPat
     """The loop is busy with something else: a call that nobody waits for any more never begins."""
     portal, work = Portal(nothing), Work()
     portal.run(nothing)
-    assert portal._loop
+    assert portal._home.loop
     submit = portal_module.PortalCall.submit
 
     def interrupted(self: Any, loop: Any) -> None:
@@ -628,7 +636,7 @@ def test_an_interruption_right_after_the_hand_over(monkeypatch: pytest.MonkeyPat
         raise KeyboardInterrupt
 
     busy = threading.Event()
-    portal._loop.post(partial(hold_up, busy))
+    portal._home.loop.post(partial(hold_up, busy))
     monkeypatch.setattr(portal_module.PortalCall, "submit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         portal.run(work)

@@ -1,0 +1,175 @@
+"""A thread with an event loop, which runs steps that other threads post to it.
+
+anyio's own portal is not used: interrupted while it hands a call over, it goes on to make the call;
+and dropped, or left behind in a forked process, it waits for its thread for ever.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from contextvars import Context
+from functools import partial
+from typing import Any
+
+import anyio
+from anyio.lowlevel import current_token
+
+from chainhub_async.errors import ClosedError
+from chainhub_async.process import after_fork, current_process, keep_for_ever, not_forked
+
+PIECE = 0.5
+"""Waits are cut into pieces: on Windows Ctrl-C does not interrupt a wait, only what follows it."""
+
+# Closed connections make calls under way fail, each with its own evidence; what goes on all the
+# same is cancelled after this long.
+_GRACE = 0.25
+# At the interpreter's exit nobody waits longer for what hangs, such as a read from a dead disk.
+_LONGEST_EXIT = 5.0
+
+
+class Loop:
+    """A thread with an event loop. It ends when told to, or with the interpreter.
+
+    Attributes:
+        is_used: whether a call was submitted to it.
+        is_exiting: whether it ends with the interpreter.
+    """
+
+    def __init__(self, last: Callable[[], Awaitable[object]]) -> None:
+        self.is_used = self.is_exiting = self._told = False
+        self._last = last
+        self._process = current_process()
+        self._ready = threading.Event()
+        self._native: Any = None
+        self._changed: Any = None
+        self._calls: dict[Any, Callable[[], None]] = {}
+        self._broken: BaseException | None = None
+        self._steps: deque[Callable[[], None]] = deque()
+        # An empty context: the caller's may say that another loop is running.
+        self.thread = threading.Thread(
+            target=partial(Context().run, self._run), name="chainhub-async", daemon=True
+        )
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it is the loop of the process that this one was forked from."""
+        return self._process is not current_process()
+
+    def start(self) -> None:
+        """Starts the thread and waits until it takes calls."""
+        with not_forked():  # the thread imports what anyio and asyncio need
+            try:
+                self.thread.start()
+            except RuntimeError as problem:
+                raise ClosedError(f"The client's thread cannot be started: {problem}.") from None
+            while not self._ready.wait(PIECE) and self.thread.is_alive():
+                pass
+
+    def post(self, step: Callable[[], None]) -> None:
+        """Has `step` called on the loop, after what was posted before. Takes no lock.
+
+        Raises:
+            ClosedError: the loop has ended.
+        """
+        if self.is_inherited:
+            # It is the parent's: even waking it would reach the parent.
+            raise ClosedError("The client's event loop belongs to the parent process.")
+        self._steps.append(step)
+        try:
+            self._native.call_soon_threadsafe(self._look)
+        except (AttributeError, RuntimeError):
+            raise ClosedError("The client's event loop has ended; create a new client.") from None
+
+    def begin(self, call: Coroutine[Any, Any, None], cancel: Callable[[], None]) -> None:
+        """Starts a coroutine, which `cancel` cancels; on the loop.
+
+        It is a task of the loop itself. Those of a task group cost twice as much, and cannot be
+        started by a callback.
+        """
+        task = self._native.create_task(call)
+        self._calls[task] = cancel
+        task.add_done_callback(self._end_call)
+
+    def end(self) -> None:
+        """Tells the loop to end, and does not wait."""
+        self._told = True
+        with suppress(ClosedError):
+            self.post(lambda: None)
+
+    def join(self, longest: float = float("inf")) -> None:
+        """Waits until the loop has ended, unless that is its own thread."""
+        until, own = time.monotonic() + longest, self.thread is threading.current_thread()
+        while self.thread.is_alive() and not own and (left := until - time.monotonic()) > 0:
+            self.thread.join(min(PIECE, left))
+
+    def _run(self) -> None:
+        _running.add(self)
+        # Should it break, the calls under way and those to come are told that it has ended.
+        with suppress(BaseException):
+            anyio.run(self._main)
+        _running.discard(self)
+        self._ready.set()
+
+    async def _main(self) -> None:
+        self._native, self._changed = current_token().native_token, anyio.Event()
+        self._ready.set()
+        while not self._told:
+            await self._change()
+        if self._broken is not None:
+            raise self._broken
+        self._look()  # what was posted before it was told to end is still done
+        if self.is_used:
+            await self._last()
+        with anyio.move_on_after(_GRACE):
+            while self._calls:
+                await self._change()
+        for cancel in list(self._calls.values()):
+            cancel()
+        while self._calls:
+            await self._change()
+
+    async def _change(self) -> None:
+        self._changed = anyio.Event()
+        await self._changed.wait()
+
+    def _look(self) -> None:
+        try:
+            while self._steps:
+                self._steps.popleft()()
+        except BaseException as problem:
+            self._broken, self._told = problem, True
+        if self._told:
+            self._changed.set()
+
+    def _end_call(self, task: Any) -> None:
+        del self._calls[task]
+        if self._told and not self._calls:
+            self._changed.set()
+
+
+_running: set[Loop] = set()
+
+
+@atexit.register
+def _end_all() -> None:
+    until = time.monotonic() + _LONGEST_EXIT
+    loops = list(_running)
+    for loop in loops:
+        loop.is_exiting = True
+        loop.end()
+    for loop in loops:
+        loop.join(until - time.monotonic())
+
+
+def _keep_inherited() -> None:
+    for loop in _running:
+        keep_for_ever(loop)
+    _running.clear()
+
+
+after_fork(_keep_inherited)
