@@ -137,6 +137,7 @@ for name in ("al2023", "fonts", "swiftshader"):
 def bench(session: nox.Session) -> None:
     """Measure side by side with other clients; `-- --full` for the long run."""
     install_wheel(session)
+    session.install(*group("bench"))
     session.run("python", "benchmarks/run.py", *session.posargs)
 
 

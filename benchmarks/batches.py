@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
-from run import RESULTS, pinned, png, sink
+from run import RESULTS, png, sink
+from server import pinned
 
 from chainhub_async import AsyncChainHub, Limits, ReplaceBackground
 

@@ -1,6 +1,6 @@
 """Uploads one file many times in one way, and reports what that took.
 
-`python contender.py NAME URL FILE REQUESTS CONCURRENCY` prints one line of JSON.
+`python contender.py NAME URL FILE REQUESTS PARALLEL [CA]` prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -10,65 +10,12 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import aiohttp
+from contenders import AWAITED, OWN_LOOP, Target, Upload
 
-from chainhub_async import AsyncChainHub, Limits
-
-PATH = "/ideogram/v1/ideogram-v3/replace-background"
-KEY = "benchmark-key"
-PROMPT = "a pine forest at dawn"
-
-Upload = Callable[[], Awaitable[object]]
 TICK = 0.005
-
-
-async def aiohttp_file(stack: AsyncExitStack, url: str, file: Path) -> Upload:
-    """The baseline: what a user writes, a form with an open file."""
-    headers = {"Authorization": f"Bearer {KEY}"}
-    session = await stack.enter_async_context(aiohttp.ClientSession(headers=headers))
-
-    async def upload() -> object:
-        with file.open("rb") as image:
-            form = aiohttp.FormData()
-            form.add_field("prompt", PROMPT)
-            form.add_field("image", image, filename="image.png", content_type="image/png")
-            async with session.post(url + PATH, data=form) as reply:
-                return await reply.json()
-
-    return upload
-
-
-async def aiohttp_bytes(stack: AsyncExitStack, url: str, file: Path) -> Upload:
-    """The same with the whole file in memory."""
-    headers = {"Authorization": f"Bearer {KEY}"}
-    session = await stack.enter_async_context(aiohttp.ClientSession(headers=headers))
-
-    async def upload() -> object:
-        form = aiohttp.FormData()
-        form.add_field("prompt", PROMPT)
-        form.add_field("image", file.read_bytes(), filename="image.png", content_type="image/png")
-        async with session.post(url + PATH, data=form) as reply:
-            return await reply.json()
-
-    return upload
-
-
-async def chainhub(stack: AsyncExitStack, url: str, file: Path) -> Upload:
-    """This package."""
-    limits = Limits(in_flight=None)
-    hub = await stack.enter_async_context(AsyncChainHub(KEY, base_url=url, limits=limits))
-    return lambda: hub.ideogram.replace_background(file, prompt=PROMPT)
-
-
-CONTENDERS = {
-    "aiohttp-file": aiohttp_file,
-    "aiohttp-bytes": aiohttp_bytes,
-    "chainhub-async": chainhub,
-}
 
 
 async def ticker(late: list[float]) -> None:
@@ -85,7 +32,25 @@ def peak_mb() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-async def measure(name: str, url: str, file: Path, requests: int, concurrency: int) -> None:
+def report(
+    times: list[float], late: list[float], idle: resource.struct_rusage, idle_mb: float, took: float
+) -> dict[str, float]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = used.ru_utime + used.ru_stime - idle.ru_utime - idle.ru_stime
+    times.sort()
+    late.sort()
+    return {
+        "requests_per_second": len(times) / took,
+        "cpu_ms": 1000 * cpu / len(times),
+        "p50_ms": 1000 * times[len(times) // 2],
+        "p99_ms": 1000 * times[len(times) * 99 // 100],
+        "late_p99_ms": 1000 * late[len(late) * 99 // 100] if late else 0.0,
+        "late_worst_ms": 1000 * late[-1] if late else 0.0,
+        "rss_growth_mb": peak_mb() - idle_mb,
+    }
+
+
+async def measure(name: str, to: Target, requests: int) -> dict[str, float]:
     left = iter(range(requests))
     times: list[float] = []
     late: list[float] = []
@@ -97,29 +62,37 @@ async def measure(name: str, url: str, file: Path, requests: int, concurrency: i
             times.append(time.perf_counter() - start)
 
     async with AsyncExitStack() as stack:
-        upload = await CONTENDERS[name](stack, url, file)
+        upload = await AWAITED[name](stack, to)
         await upload()
         idle, idle_mb = resource.getrusage(resource.RUSAGE_SELF), peak_mb()
         ticking = asyncio.create_task(ticker(late))
         start = time.perf_counter()
-        await asyncio.gather(*(worker(upload) for _ in range(concurrency)))
-        seconds = time.perf_counter() - start
+        await asyncio.gather(*(worker(upload) for _ in range(to.parallel)))
+        took = time.perf_counter() - start
         ticking.cancel()
-        used = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = used.ru_utime + used.ru_stime - idle.ru_utime - idle.ru_stime
-    times.sort()
-    late.sort()
-    report = {
-        "requests_per_second": requests / seconds,
-        "cpu_ms": 1000 * cpu / requests,
-        "p50_ms": 1000 * times[len(times) // 2],
-        "p99_ms": 1000 * times[len(times) * 99 // 100],
-        "late_p99_ms": 1000 * late[len(late) * 99 // 100] if late else 0.0,
-        "rss_growth_mb": peak_mb() - idle_mb,
-    }
-    print(json.dumps(report))
+        return report(times, late, idle, idle_mb, took)
+
+
+def measure_own_loop(name: str, to: Target, requests: int) -> dict[str, float]:
+    OWN_LOOP[name](to, 1, [])
+    times: list[float] = []
+    idle, idle_mb = resource.getrusage(resource.RUSAGE_SELF), peak_mb()
+    start = time.perf_counter()
+    OWN_LOOP[name](to, requests, times)
+    return report(times, [], idle, idle_mb, time.perf_counter() - start)
+
+
+def main() -> None:
+    name, url, file, count, parallel, *ca = sys.argv[1:]
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    to = Target(url, Path(file), ca[0] if ca else None, int(parallel))
+    if name in OWN_LOOP:
+        told = measure_own_loop(name, to, int(count))
+    else:
+        told = asyncio.run(measure(name, to, int(count)))
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":
-    _, contender, address, path, count, parallel = sys.argv
-    asyncio.run(measure(contender, address, Path(path), int(count), int(parallel)))
+    main()

@@ -142,7 +142,11 @@ def publish_once(directory: Path, stem: str, part: Path, suffix: str) -> Path:
     target = directory / f"{stem}{suffix}"
     numbers = itertools.count(2)
     while not _rename_if_free(part, target):
-        if not target.is_symlink() and target.is_file() and filecmp.cmp(part, target, shallow=False):
+        if (
+            not target.is_symlink()
+            and target.is_file()
+            and filecmp.cmp(part, target, shallow=False)
+        ):
             part.unlink()
             break
         target = directory / f"{stem} ({next(numbers)}){suffix}"

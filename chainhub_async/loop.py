@@ -41,7 +41,9 @@ class Loop:
     """
 
     def __init__(self, last: Callable[[], Awaitable[object]]) -> None:
-        self.is_used = self.is_exiting = self._told = False
+        self.is_used: bool = False
+        self.is_exiting: bool = False
+        self._told = False
         self._last = last
         self._process = current_process()
         self._ready = threading.Event()
@@ -51,7 +53,7 @@ class Loop:
         self._broken: BaseException | None = None
         self._steps: deque[Callable[[], None]] = deque()
         # An empty context: the caller's may say that another loop is running.
-        self.thread = threading.Thread(
+        self.thread: threading.Thread = threading.Thread(
             target=partial(Context().run, self._run), name="chainhub-async", daemon=True
         )
 

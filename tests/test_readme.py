@@ -66,7 +66,7 @@ def run(command: list[str], place: tuple[Path, dict[str, str]]) -> str:
 @pytest.mark.parametrize("code", PROGRAMS, ids=range(len(PROGRAMS)))
 def test_programs_run(code: str, emulator: Emulator, place: tuple[Path, dict[str, str]]) -> None:
     """Each program runs to its end; one that looks for a task is given one."""
-    emulator.reply = "task" if ".task" in code else "images"
+    emulator.reply = "task" if "result.task" in code else "images"
     run([sys.executable, "-W", "error", "-X", "dev", "-c", code], place)
     if "save(result" in code:
         assert list((place[0] / "out").iterdir())

@@ -125,7 +125,7 @@ def of_client() -> Callable[[F], F]:
     )
 
 
-quiet: Callable[[F], F] = click.option(
+quiet: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
     "-q", "--quiet", is_flag=True, help="Print messages only if something is wrong."
 )
 

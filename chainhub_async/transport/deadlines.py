@@ -1,10 +1,16 @@
-"""One attempt's deadlines: a cancel scope whose end moves from phase to phase."""
+"""One attempt's deadlines: a cancel scope whose end moves from phase to phase.
+
+It moves with every step of an upload, mostly to later. Moving a timer each time costs more than
+all the rest, so one timer stays where it is, and looks when it goes off whether it is time.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import anyio
+from anyio.lowlevel import current_token
 
 from chainhub_async.config import Timeout
 
@@ -40,14 +46,19 @@ class Deadlines:
         self._upload = upload
         self._bounds: dict[str, tuple[float, float]] = {}
         self._passed = "attempt"
+        # The event loop's own timer: anyio has none but the deadline of a scope.
+        self._loop: Any = current_token().native_token
+        self._timer: Any = None
 
     def connecting(self) -> None:
         """A connection is being made, or one was taken from the pool: the clock starts."""
         if self.started is None:
-            self.started = anyio.current_time()
+            self.started = self._loop.time()
+            self._enter("connect", self._timeout.connect)
             self._bound("attempt", self._timeout.attempt)
             self._bound("total", self._total_left)
-        self._enter("connect", self._timeout.connect)
+        else:
+            self._enter("connect", self._timeout.connect)
 
     def connected(self) -> None:
         """The connection is ready."""
@@ -56,10 +67,9 @@ class Deadlines:
         if self._upload is None:
             self._enter("read", self._timeout.read)
             return
-        if self._timeout.write is not None:
-            whole = max(self._timeout.write, self._upload / _SLOWEST_UPLOAD)
-            self._bound("upload", whole)
         self._enter("write", self._timeout.write)
+        if self._timeout.write is not None:
+            self._bound("upload", max(self._timeout.write, self._upload / _SLOWEST_UPLOAD))
 
     def progressed(self, *, complete: bool) -> None:
         """Bytes of the body were sent; `complete` if they were the last."""
@@ -79,7 +89,7 @@ class Deadlines:
     @property
     def spent(self) -> float:
         """Seconds since the attempt left the queue."""
-        return 0.0 if self.started is None else anyio.current_time() - self.started
+        return 0.0 if self.started is None else self._loop.time() - self.started
 
     @property
     def passed(self) -> str:
@@ -95,13 +105,38 @@ class Deadlines:
             seconds = self._timeout.total or seconds
         return f"After {seconds:g} s {_WHAT[self._passed]} (phase: {self.phase})"
 
-    def _bound(self, name: str, seconds: float | None) -> None:
-        if seconds is not None:
-            self._bounds[name] = (seconds, anyio.current_time() + seconds)
+    @property
+    def due(self) -> float:
+        """When the scope is cancelled if nothing happens until then."""
+        return min((due for _, due in self._bounds.values()), default=math.inf)
+
+    def end(self) -> None:
+        """The attempt is over."""
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _enter(self, phase: str, seconds: float | None) -> None:
         self._bounds.pop(self.phase, None)
         self.phase = phase
         self._bound(phase, seconds)
-        self._passed = min(self._bounds, key=lambda name: self._bounds[name][1], default="attempt")
-        self.scope.deadline = self._bounds[self._passed][1] if self._bounds else math.inf
+
+    def _bound(self, name: str, seconds: float | None) -> None:
+        if seconds is not None:
+            due = self._loop.time() + seconds
+            self._bounds[name] = (seconds, due)
+            if self._timer is None or due < self._timer.when():
+                self._watch(due)
+
+    def _watch(self, due: float) -> None:
+        self.end()
+        self._timer = self._loop.call_at(due, self._look)
+
+    def _look(self) -> None:
+        due = self.due
+        if due == math.inf:
+            self._timer = None
+        elif self._loop.time() < due:
+            self._watch(due)
+        else:
+            self._passed = min(self._bounds, key=lambda name: self._bounds[name][1])
+            self.scope.cancel()

@@ -102,12 +102,14 @@ class Exchange:
                     interruption.__context__ = None
                     raise interruption.with_traceback(None) from None
         finally:
+            self.deadlines.end()
             # In this order: what is still buffered must be gone before anything is awaited.
             if self.body is not None:
                 self.body.stop()
-                # Bounded, since a disk may hang too; stopped, the body sends nothing more.
-                with anyio.move_on_after(_STOPPING, shield=True):
-                    await self.body.wait_finished()
+                if not self.body.idle:
+                    # Bounded, since a disk may hang too; stopped, the body sends nothing more.
+                    with anyio.move_on_after(_STOPPING, shield=True):
+                        await self.body.wait_finished()
         if self.deadlines.scope.cancelled_caught:
             self._problem = Problem("deadline", self.deadlines.sentence)
         return self._outcome()

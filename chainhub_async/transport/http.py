@@ -249,6 +249,8 @@ class Transport:
         )
 
         def progressed(body: Body) -> None:
+            if self.on_event is None:
+                return  # most callers do not look, and a body has many steps
             self.emit(
                 UploadProgress(
                     call=call.number,

@@ -119,7 +119,7 @@ class Response:
 
 
 class Journal(Protocol):
-    """Told how a call proceeds: `begin`, `before_last` and `failed` for each attempt, or `cancelled`.
+    """Told how a call proceeds: `begin`, `before_last`, `failed` for each attempt, or `cancelled`.
 
     What `begin` or `before_last` raises ends the attempt before it is complete.
     """

@@ -5,28 +5,36 @@ The only code that knows aiohttp's payloads and its writer. A body serves one at
 
 from __future__ import annotations
 
-import asyncio  # noqa: TID251 - aiohttp cancels its writer in a way that anyio cannot shield from
-import os
 import secrets
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, cast
 
-import aiofiles
 import anyio
-import anyio.to_thread
 from aiohttp import payload
 from aiohttp.abc import AbstractStreamWriter
 
-from chainhub_async.errors import ChainHubError, ImageChangedError, printable
-from chainhub_async.images import FileStamp, ImageSource, open_regular
+from chainhub_async.errors import ChainHubError
+from chainhub_async.images import ImageSource
 from chainhub_async.transport.messages import Part, Request
+from chainhub_async.transport.reading import opened
 from chainhub_async.transport.recorder import Recorder
+from chainhub_async.transport.turns import take_turn
 
-# Each read is a hop to a thread: steps of 64 KiB take three times as long as these, larger ones
-# gain little and cost memory.
-_STEP = 256 * 1024
+# Bytes of a file that are read and written at a time. What the kernel does not take waits in memory
+# for every upload under way, so that a step is no longer than what the kernel keeps for the
+# connection: megabytes on this machine, 100 KB at the beginning of a long way. Larger steps than
+# the largest no longer fit into the processor's cache; smaller ones than the smallest cost a hop to
+# a thread for little.
+_STEP, _LEAST_STEP = 512 * 1024, 128 * 1024
+# OpenSSL keeps a buffer of the largest step for every connection.
+_SECURE_STEP = 128 * 1024
+
+# Buffers that are not in use. New ones cost more than what is done with them: the system clears
+# their memory page by page.
+_spare: list[bytearray] = []
+_MOST_SPARE = 16
 
 # What TLS itself may still have to send when the whole body has left: its goodbye of some 30
 # bytes. The closing boundary, which is written last, is longer than this.
@@ -69,6 +77,7 @@ class Body(payload.Payload):
             than `size` proves that the request was not sent completely.
         received: the bytes of the response, as they came.
         error: why the body aborted itself, if it did.
+        idle: whether nothing is being read or sent, not yet or not any more.
     """
 
     def __init__(
@@ -88,10 +97,11 @@ class Body(payload.Payload):
         self._before_last = before_last
         self._transport: Any = None  # asyncio's transport while the body is being sent
         self._started = False
-        self._finished = anyio.Event()
+        self._finished: anyio.Event | None = None  # while somebody waits for it
         self.handed: int = 0
         self.received: bytearray = bytearray()
         self.error: ChainHubError | None = None
+        self.idle: bool = True
 
     @classmethod
     def of(
@@ -136,6 +146,7 @@ class Body(payload.Payload):
     async def write(self, writer: AbstractStreamWriter) -> None:
         """Called by aiohttp: sends the body."""
         self._started = self._consumed = True
+        self.idle = False
         self._transport = writer.transport
         try:
             # Bytes received before a request was sent would be taken for its response.
@@ -153,7 +164,9 @@ class Body(payload.Payload):
             try:
                 self.stop()
             finally:
-                self._finished.set()
+                self.idle = True
+                if self._finished is not None:
+                    self._finished.set()
 
     async def write_with_length(
         self,
@@ -184,7 +197,8 @@ class Body(payload.Payload):
 
     async def wait_finished(self) -> None:
         """Waits until nothing is being read or sent any more."""
-        if self._started:
+        if not self.idle:
+            self._finished = self._finished or anyio.Event()
             await self._finished.wait()
 
     async def _write_segments(self, writer: AbstractStreamWriter) -> None:
@@ -205,7 +219,7 @@ class Body(payload.Payload):
             await self._before_last()
         await self._write_chunk(writer, pending)
 
-    async def _write_chunk(self, writer: AbstractStreamWriter, chunk: bytes) -> None:
+    async def _write_chunk(self, writer: AbstractStreamWriter, chunk: bytes | memoryview) -> None:
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("the connection was closed during the upload")
         self.handed += len(chunk)
@@ -215,92 +229,52 @@ class Body(payload.Payload):
         self._on_progress(self)
 
     async def _write_bytes(self, writer: AbstractStreamWriter, pending: bytes, data: bytes) -> None:
-        for at in range(0, len(data), _STEP):
-            await self._write_chunk(writer, pending + data[at : at + _STEP])
-            pending = b""
+        at = 0
+        while at < len(data):
+            await take_turn(begun=True)
+            step = data[at : at + _step_for(self._transport)]
+            await self._write_chunk(writer, pending + step)
+            pending, at = b"", at + len(step)
 
     async def _write_file(
         self, writer: AbstractStreamWriter, pending: bytes, image: ImageSource
     ) -> None:
-        async with _opened(image) as read:
-            left = image.size
-            while left:
-                chunk = await read(min(_STEP, left))
-                left -= len(chunk)
-                await self._write_chunk(writer, pending + chunk)
-                pending = b""
+        if len(pending) >= _LEAST_STEP:
+            await self._write_bytes(writer, b"", pending)
+            pending = b""
+        at = 0
+        async with opened(image) as file:
+            while at < image.size:
+                await take_turn(begun=True)
+                buffer = _spare.pop() if _spare else bytearray(_STEP)
+                view = memoryview(buffer)[: _step_for(self._transport)]
+                # What precedes the image is put before its first bytes, in the same write.
+                view[: len(pending)] = pending
+                got = await file.read_into(view[len(pending) :], at)
+                await self._write_chunk(writer, view[: len(pending) + got])
+                pending, at = b"", at + got
+                # Only here, where the kernel has taken all of it: else it may still be in use.
+                if len(_spare) < _MOST_SPARE:
+                    _spare.append(buffer)
 
 
 def _wait_for_the_kernel(transport: Any) -> None:
     # With a high-water mark of zero `drain` returns when the kernel has taken everything: memory
     # stays flat, and the count means what it says. asyncio's TLS transport never resumes after a
     # mark of zero; one byte is its smallest.
-    secure = transport.get_extra_info("sslcontext") is not None
-    transport.set_write_buffer_limits(high=1 if secure else 0, low=0)
+    transport.set_write_buffer_limits(high=1 if _is_secure(transport) else 0, low=0)
 
 
-@asynccontextmanager
-async def _opened(image: ImageSource) -> AsyncGenerator[Callable[[int], Awaitable[bytes]], None]:
-    """Opens the image's file and yields a function that reads on, or fails if the file changed."""
-    shown = f"The image {printable(image.path)!r}"
-    left = image.size
-
-    def open_unchanged(path: str, flags: int) -> int:
-        # A file replaced while the call waited is refused before a byte of it is read.
-        descriptor = open_regular(path, flags)
-        if FileStamp.of(descriptor) == image.stamp:
-            return descriptor
-        os.close(descriptor)
-        raise _changed(shown, "was changed after it was checked")
-
-    async def read(size: int) -> bytes:
-        nonlocal left
-        try:
-            chunk: bytes = await file.read(size)
-            left -= len(chunk)
-            # Before the last bytes are sent: until then the call can be aborted at no cost.
-            if len(chunk) == size and left:
-                return chunk
-            now = await anyio.to_thread.run_sync(FileStamp.of, file.fileno())
-        except OSError as problem:
-            raise _changed(shown, f"could not be read to its end ({problem.strerror})") from None
-        if left or now != image.stamp:
-            raise _changed(shown, "was changed while it was being sent")
-        return chunk
-
-    try:
-        # An ImageSource has a path wherever it has no data.
-        path = cast("Path", image.path)
-        file = await _finished(aiofiles.open(path, "rb", opener=open_unchanged))
-    except OSError as problem:
-        raise _changed(shown, f"can no longer be opened ({problem.strerror})") from None
-    try:
-        if image.offset:
-            await file.seek(image.offset)
-        yield read
-    finally:
-        await _finished(file.close())
+def _is_secure(transport: Any) -> bool:
+    return transport.get_extra_info("sslcontext") is not None
 
 
-async def _finished(work: Awaitable[Any]) -> Any:
-    """Returns the result of `work`; a cancellation takes effect at the next await.
-
-    A file opened in a thread must not stay open because its caller was cancelled, nor may its
-    closing be cancelled before it starts.
-    """
-    task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            cancelled = True
-    if cancelled and (current := asyncio.current_task()):
-        current.cancel()
-    return task.result()
-
-
-def _changed(shown: str, what: str) -> ImageChangedError:
-    return ImageChangedError(
-        f"{shown} {what}. The upload was aborted before its end, so nothing was executed."
-    )
+def _step_for(transport: Any) -> int:
+    if transport is None or _is_secure(transport):
+        return _SECURE_STEP
+    room = 0
+    # A transport need not have a socket.
+    with suppress(AttributeError, OSError):
+        connection = transport.get_extra_info("socket")
+        room = connection.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+    return min(_STEP, max(_LEAST_STEP, room))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import sys
+import time
 import urllib.request
 from collections.abc import Callable
 from functools import lru_cache
@@ -21,6 +24,13 @@ from chainhub_async.transport.deadlines import Deadlines
 # Shorter than what servers and load balancers allow an idle connection, so that a paid call does
 # not meet one that is just being closed.
 _KEEP_ALIVE = 4.0
+
+# What urllib.request.getproxies goes by, of what matters here.
+_VARIABLES = [
+    name
+    for lower in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "request_method")
+    for name in (lower, lower.upper())
+]
 
 
 class AddressRefusedError(OSError):
@@ -195,11 +205,21 @@ def proxy_for(url: str, given: Secret | None) -> str | None:
 
 def _environment_proxy(url: str) -> str | None:
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    if is_local(host) or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+    if is_local(parts.hostname or ""):
+        return None
+    # What decides it, so that the rest, which takes longer than anything else in a call, is done
+    # once. Windows and macOS also have settings: those are looked at again every minute.
+    minute = int(time.monotonic() // 60) if sys.platform in {"darwin", "win32"} else 0
+    place = parts.netloc.rpartition("@")[2]
+    return _found_proxy(parts.scheme, place, tuple(map(os.environ.get, _VARIABLES)), minute)
+
+
+@lru_cache(maxsize=16)
+def _found_proxy(scheme: str, place: str, _: tuple[str | None, ...], __: int) -> str | None:
+    if urllib.request.proxy_bypass(place):
         return None
     found = urllib.request.getproxies()
-    proxy = found.get(parts.scheme) or found.get("all")
+    proxy = found.get(scheme) or found.get("all")
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 

@@ -158,7 +158,7 @@ async def test_no_deadlines() -> None:
         deadlines.progressed(complete=True)
         deadlines.progressed(complete=True)
         deadlines.replying()
-        assert deadlines.scope.deadline == float("inf")
+        assert deadlines.due == float("inf")
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from chainhub_async import AsyncChainHub
+from chainhub_async.transport import reading
 
 from .capture import Server, capturing
 
@@ -23,3 +24,9 @@ async def server(anyio_backend: str) -> AsyncIterator[Server]:
 async def hub(server: Server) -> AsyncIterator[AsyncChainHub]:
     async with AsyncChainHub(KEY, base_url=server.url) as client:
         yield client
+
+
+@pytest.fixture
+def only_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the system cannot be asked for what it has in memory."""
+    monkeypatch.setattr(reading, "read_at_once", reading._unsupported)

@@ -125,7 +125,7 @@ class _SlowThreads(ThreadPoolExecutor):
 
 @pytest.mark.parametrize("delay", [0.05, 0.15, 0.25])
 async def test_none_when_cancelled_while_a_thread_is_at_it(
-    delay: float, tmp_path: Path, server: Server
+    delay: float, tmp_path: Path, server: Server, only_threads: None
 ) -> None:
     """A file that a thread is opening or reading is closed though nobody waits for it any more."""
     path = _written(tmp_path / "cat", LARGE)

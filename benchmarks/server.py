@@ -1,0 +1,136 @@
+"""The servers that uploads are measured against: one that throws bodies away, one that reads them.
+
+The first is `sink.c` where there is a C compiler, else `sink.py`. The second only runs before the
+clock does: it makes sure that every contender sends the right thing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from email import message_from_bytes, policy
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from contenders import KEY, PROMPT
+
+HERE = Path(__file__).parent
+BUILT = HERE / "results" / "sink"
+
+ANSWER = (
+    b'{"created":"2026-01-05T10:11:12Z","data":[{"url":"http://127.0.0.1/a.png","prompt":"p",'
+    b'"resolution":"1x1","is_image_safe":true,"seed":1}]}'
+)
+
+
+def pinned(core: int) -> list[str]:
+    """Returns the words before a command that keep it on one core, so that they share none."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if len(cores) < 2 or not shutil.which("taskset"):
+        return []
+    return ["taskset", "-c", str(cores[core % len(cores)])]
+
+
+def built() -> Path | None:
+    """Returns the compiled sink, with TLS if OpenSSL's headers are there; None without compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None or not sys.platform.startswith("linux"):
+        return None
+    BUILT.parent.mkdir(exist_ok=True)
+    command = [compiler, "-O2", "-o", str(BUILT), str(HERE / "sink.c")]
+    for more in (["-DWITH_TLS", "-lssl", "-lcrypto"], []):
+        if subprocess.run([*command, *more], capture_output=True, check=False).returncode == 0:
+            return BUILT
+    return None
+
+
+def certificate(folder: Path) -> tuple[str, str, str]:
+    """Returns files with a CA, a certificate of 127.0.0.1, and its key."""
+    import trustme
+
+    ca, names = trustme.CA(), ("ca.pem", "server.pem", "server.key")
+    issued = ca.issue_cert("127.0.0.1", "localhost")
+    found = [folder / name for name in names]
+    ca.cert_pem.write_to_path(str(found[0]))
+    found[1].write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    issued.private_key_pem.write_to_path(str(found[2]))
+    return str(found[0]), str(found[1]), str(found[2])
+
+
+@contextmanager
+def sink(
+    *, delay_ms: int = 0, slow: bool = False, tls: tuple[str, str] | None = None
+) -> Generator[str, None, None]:
+    """Runs a server that takes anything and yields its URL.
+
+    Args:
+        delay_ms: how long it waits before each answer.
+        slow: whether it reads slowly.
+        tls: its certificate and key.
+    """
+    command = [sys.executable, str(HERE / "sink.py")]
+    if BUILT.exists() or built():
+        command = [str(BUILT), str(delay_ms), str(int(slow)), *(tls or ())]
+    elif delay_ms or slow or tls:
+        raise SystemExit("This suite needs a C compiler (and OpenSSL's headers for TLS).")
+    with subprocess.Popen(
+        [*pinned(0), *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        try:
+            scheme = "https" if tls else "http"
+            yield f"{scheme}://127.0.0.1:{server.stdout.readline().strip()}"
+        finally:
+            server.kill()
+
+
+class _Reader(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    image = b""
+    seen = 0
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length")
+        body = self.rfile.read(int(length)) if length else self._chunks()
+        kind = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
+        form = message_from_bytes(kind + body, policy=policy.HTTP)
+        fields = {
+            part.get_param("name", header="content-disposition"): part.get_payload(decode=True)
+            for part in form.iter_parts()
+        }
+        right = fields.get("image") == self.image and fields.get("prompt") == PROMPT.encode()
+        if right and self.headers["Authorization"] == f"Bearer {KEY}":
+            type(self).seen += 1
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(ANSWER)))
+        self.end_headers()
+        self.wfile.write(ANSWER)
+
+    def _chunks(self) -> bytes:
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
+        pass
+
+
+@contextmanager
+def reader(image: bytes) -> Generator[tuple[str, type[_Reader]], None, None]:
+    """Runs a server that counts right uploads of `image`; yields its URL and what has counted."""
+    handler = type("_ReaderOfOne", (_Reader,), {"image": image, "seen": 0})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", handler
+        finally:
+            server.shutdown()
