@@ -202,10 +202,10 @@ def table(measured: dict[str, Any]) -> str:
 
 def plot(results: list[dict[str, Any]], to: Path) -> None:
     """Draws the rates, of the baseline's, of all contenders in all cells."""
-    import matplotlib as mpl
+    import matplotlib as mpl  # pyright: ignore[reportMissingImports]  # of the bench session
 
     mpl.use("Agg")
-    from matplotlib import pyplot as plt
+    from matplotlib import pyplot as plt  # pyright: ignore[reportMissingImports]  # see above
 
     names = [name for name in NEEDS if any(name in one["runs"] for one in results)]
     figure, axes = plt.subplots(figsize=(11, 1.2 + 0.9 * len(results)))

@@ -338,7 +338,7 @@ def test_invalid_photos_only(emulator: Emulator) -> None:
     Path("in/a.png").write_text("no photo")
     done = batch("in")
     assert done.exit_code == exits.USAGE
-    assert "correct them, then run the batch again" in done.stderr
+    assert "correct it, then run the batch again" in done.stderr
     Path("in/p0.png").write_bytes(png(0))
     assert batch("in").exit_code == exits.FAILED
 

@@ -405,6 +405,8 @@ def test_a_long_manifest_is_read_row_by_row(place: Path) -> None:
             f"photos/{n}.png,a prompt that takes some room,{n}\n" for n in range(20_000)
         )
         file.write("photos/last.png,x,oops\n")
+    Path("short.csv").write_text("image,prompt,seed\na.png,x,1\n", encoding="utf-8")
+    Manifest(path=Path("short.csv"), defaults={}).check()  # imports what it needs
     manifest = Manifest(path=Path("m.csv"), defaults={})
     tracemalloc.start()
     try:
@@ -413,4 +415,4 @@ def test_a_long_manifest_is_read_row_by_row(place: Path) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 2_000_000
+    assert peak < 4_000_000  # all rows at once take several times that
