@@ -51,6 +51,7 @@ class Loop:
         self._changed: Any = None
         self._calls: dict[Any, Callable[[], None]] = {}
         self._broken: BaseException | None = None
+        self._failure = "its thread ended"
         self._steps: deque[Callable[[], None]] = deque()
         # An empty context: the caller's may say that another loop is running.
         self.thread: threading.Thread = threading.Thread(
@@ -71,6 +72,8 @@ class Loop:
                 raise ClosedError(f"The client's thread cannot be started: {problem}.") from None
             while not self._ready.wait(PIECE) and self.thread.is_alive():
                 pass
+        if self._native is None:  # such as for want of file descriptors: the next call tries again
+            raise ClosedError(f"The client's event loop cannot be started ({self._failure}).")
 
     def post(self, step: Callable[[], None]) -> None:
         """Has `step` called on the loop, after what was posted before. Takes no lock.
@@ -112,8 +115,10 @@ class Loop:
     def _run(self) -> None:
         _running.add(self)
         # Should it break, the calls under way and those to come are told that it has ended.
-        with suppress(BaseException):
+        try:
             anyio.run(self._main)
+        except BaseException as problem:
+            self._failure = f"{type(problem).__name__}: {problem}"
         _running.discard(self)
         self._ready.set()
 

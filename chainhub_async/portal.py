@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import anyio
 
@@ -54,29 +54,28 @@ class Portal:
         """
         work = PortalCall(partial(call, *args, **kwargs))
         try:
-            self._submit(work)
+            self.submit(work)
             work.wait()
             return work.result()
         except BaseException as problem:
             try:
-                work.abandon()
+                self.abandon(work, problem)
             finally:
-                if not work.has_told(problem):
-                    _put_context(problem, self._told(work))
                 del work  # else the exception would hold this frame, and this frame the exception
             raise
 
-    def start(
-        self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
-    ) -> PortalCall[T]:
-        """Starts a coroutine function, whose end the caller waits for later.
+    def abandon(self, work: PortalCall[Any], problem: BaseException) -> None:
+        """Cancels a call and waits for its end, since its caller was interrupted by `problem`.
 
-        Raises:
-            ClosedError: as for `run`.
+        What the call came to is put into the context of `problem`, or of what interrupts the wait.
         """
-        work = PortalCall(partial(call, *args, **kwargs))
-        self._submit(work)
-        return work
+        try:
+            work.abandon()
+        except BaseException as second:
+            _put_context(second, self._told(work))
+            raise
+        if not work.has_told(problem):
+            _put_context(problem, self._told(work))
 
     def close(self) -> None:
         """Ends the loop and waits for it. Calls in progress in other threads fail."""
@@ -95,7 +94,12 @@ class Portal:
         process = current_process()
         return self._homes.get(process) or self._homes.setdefault(process, _Home())
 
-    def _submit(self, work: PortalCall[Any]) -> None:
+    def submit(self, work: PortalCall[Any]) -> None:
+        """Starts a call, whose end the caller waits for later.
+
+        Raises:
+            ClosedError: as for `run`.
+        """
         home = self._home
         with home.lock:
             if self._closed:
@@ -141,14 +145,19 @@ class TiedPortal(Portal):
         self._tell = tell
         self._process: Process | None = None
 
-    def _submit(self, work: PortalCall[Any]) -> None:
+    def submit(self, work: PortalCall[Any]) -> None:
+        """Starts a call, whose end the caller waits for later.
+
+        Raises:
+            ClosedError: as for `run`.
+        """
         self._process = self._process or current_process()
         if self._process is not current_process():
             raise ClosedError(
                 "The batch was begun before this process was forked, and its ledger is the "
                 "parent's. Begin another batch here, with a ledger of its own."
             )
-        self._portal._submit(work)  # noqa: SLF001 - its own
+        self._portal.submit(work)
 
     def _told(self, work: PortalCall[Any]) -> ChainHubError:  # noqa: ARG002 - see Portal
         return self._tell()
@@ -179,8 +188,13 @@ class PortalCall(Generic[T]):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the call has ended; in any thread. To a forked child it has."""
-        return self._ended or (self._loop is not None and self._loop.is_inherited)
+        """Whether the call has ended; in any thread."""
+        return self._ended
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether the call was made by the process that this one was forked from."""
+        return self._loop is not None and self._loop.is_inherited
 
     def has_told(self, problem: BaseException) -> bool:
         """Whether this is how the call ended, not an interruption; in the caller's thread."""
@@ -218,12 +232,9 @@ class PortalCall(Generic[T]):
             self.wait()
 
     def result(self) -> T:
-        """Returns or raises the outcome of the call, once; in the caller's thread.
-
-        A forked child that leaves a `with` block of its parent's gets None: it ends nothing there.
-        """
-        if self._loop is not None and self._loop.is_inherited:
-            return cast("T", None)
+        """Returns or raises the outcome of the call, once; in the caller's thread."""
+        if self.is_inherited:
+            raise ClosedError("The call was made by the parent process, which gets its outcome.")
         self._taken, error, self._error = True, self._error, None
         try:
             if self._values:

@@ -27,8 +27,8 @@ class Batch:
 
     Leaving the block, also by an exception or Ctrl-C, starts nothing new and cuts uploads that are
     not complete, which costs nothing. Calls whose request has left completely get the grace period
-    to end; what has not ended then is recorded as `UNCERTAIN`. A second Ctrl-C ends the grace
-    period.
+    to end; what has not ended then is recorded as `UNCERTAIN`. Ctrl-C while the block is being left
+    ends the grace period.
     """
 
     def __init__(self, batch: AsyncBatch, portal: Portal) -> None:
@@ -58,14 +58,17 @@ class Batch:
         if self._host is not None:
             raise BatchStoppedError("The batch is open already; create another one.")
         self._portal.run(self._make_events)
-        self._host = self._portal.start(self._live)
+        # Known before it begins, so that an interruption at any point ends it.
+        host = self._host = PortalCall(self._live)
         try:
+            self._portal.submit(host)
             self._portal.run(self._wait_opened)
-        except BaseException:
-            self._host.abandon()
+            if host.has_ended:
+                host.result()
+        except BaseException as problem:
+            self._portal.abandon(host, problem)
+            self._host = None
             raise
-        if self._host.has_ended:
-            self._host.result()
         return self
 
     def __exit__(
@@ -74,17 +77,19 @@ class Batch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        host, self._host = self._host, None
-        if host is None:
+        host = self._host
+        if host is None or host.is_inherited:
             return
         try:
             if not host.has_ended:
                 self._portal.run(self._close)
             host.wait()
             host.result()
-        except BaseException:
-            host.abandon()
+        except BaseException as problem:
+            self._portal.abandon(host, problem)
             raise
+        finally:
+            self._host = None
 
     def run(self, requests: Iterable[ReplaceBackground]) -> Iterator[Outcome]:
         """Makes the calls and returns an iterator over their outcomes.
