@@ -402,7 +402,7 @@ def test_a_long_manifest_is_read_row_by_row(place: Path) -> None:
     with Path("m.csv").open("w") as file:
         file.write("image,prompt,seed\n")
         file.writelines(
-            f"photos/{n}.png,a prompt that takes some room,{n}\n" for n in range(20_000)
+            f"photos/{n}.png,a prompt that takes some room,{n}\n" for n in range(60_000)
         )
         file.write("photos/last.png,x,oops\n")
     Path("short.csv").write_text("image,prompt,seed\na.png,x,1\n", encoding="utf-8")
@@ -410,9 +410,10 @@ def test_a_long_manifest_is_read_row_by_row(place: Path) -> None:
     manifest = Manifest(path=Path("m.csv"), defaults={})
     tracemalloc.start()
     try:
-        with pytest.raises(ManifestError, match="line 20002: seed is 'oops'"):
+        with pytest.raises(ManifestError, match="line 60002: seed is 'oops'"):
             manifest.check()
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 4_000_000  # all rows at once take several times that
+    # All rows at once take 20 MB and more; Python's own table of names may grow by 5 MB meanwhile.
+    assert peak < 10_000_000
