@@ -13,12 +13,15 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.error_on_missing_interpreters = False
-nox.options.sessions = ["demo", "lint", "types", "layers", "browser", "tests", "coverage"]
 
 ROOT = Path(__file__).parent
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 WHEELS = ROOT / ".nox" / "wheel"
+# The coverage session runs all tests on the Python in use, and so needs no other there.
+NOW = f"{sys.version_info.major}.{sys.version_info.minor}"
+OTHERS = [f"tests-{python}" for python in PYTHONS if python != NOW]
+nox.options.sessions = ["demo", "lint", "types", "layers", "browser", *OTHERS, "coverage"]
 # What changes between versions of Python is tested on each; what takes long is tested once, in the
 # coverage session.
 SHORT = ["-m", "not slow"]
@@ -43,7 +46,7 @@ def run_pytest(session: nox.Session, *options: str) -> None:
     session.run(
         "pytest",
         "-n",
-        "2",
+        "3",
         f"--rootdir={ROOT}",
         "-c",
         str(ROOT / "pyproject.toml"),

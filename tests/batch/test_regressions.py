@@ -72,6 +72,7 @@ async def test_the_ledger_as_an_input(hub: AsyncChainHub, emulator: Emulator, le
 FORKING = """
 import os, sys, time
 from pathlib import Path
+from chainhub_async import LedgerLockedError
 from chainhub_async.batch.ledger import Ledger
 opened = Ledger.open(Path(sys.argv[1]))
 child = os.fork()
@@ -79,8 +80,15 @@ if not child:
     time.sleep(60)
     os._exit(0)
 opened.close()
+until = time.monotonic() + 20
 try:
-    Ledger.open(Path(sys.argv[1])).close()
+    while True:  # until the child has run its first steps
+        try:
+            Ledger.open(Path(sys.argv[1])).close()
+            break
+        except LedgerLockedError:
+            if time.monotonic() > until:
+                raise
     print("opened")
 finally:
     os.kill(child, 9)

@@ -11,7 +11,10 @@ import pytest
 
 from chainhub_async.testing import Emulator
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+pytestmark = [
+    pytest.mark.slow,  # many processes
+    pytest.mark.skipif(sys.platform == "win32", reason="there is no fork"),
+]
 
 # The parent calls before, while and after its children do.
 SHOP = """

@@ -12,6 +12,8 @@ import pytest
 
 from chainhub_async.testing import Emulator
 
+pytestmark = pytest.mark.slow  # many processes
+
 # Executed by a process of its own: the machinery of notebooks warns of itself.
 EXECUTE = """
 import json, sys

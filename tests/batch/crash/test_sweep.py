@@ -11,6 +11,8 @@ import pytest
 from .scene import Fault, Scene, stage
 from .sweep import FULL, HICCUPS, KILLS, Case, Stages
 
+pytestmark = pytest.mark.slow  # many processes
+
 # `CRASH_SWEEP=full` leaves none out, and half of a full disk's.
 STRIDE = 1 if os.environ.get("CRASH_SWEEP") == "full" else 5
 # The last runs of a sweep may make a few operations more than the one that was counted.

@@ -21,6 +21,8 @@ from chainhub_async.errors import LedgerLockedError
 
 from .scene import Scene, Stage
 
+pytestmark = pytest.mark.slow  # many processes
+
 PAGE = 4096
 
 
