@@ -46,7 +46,7 @@ def run_pytest(session: nox.Session, *options: str) -> None:
     session.run(
         "pytest",
         "-n",
-        "3",
+        "4",
         f"--rootdir={ROOT}",
         "-c",
         str(ROOT / "pyproject.toml"),
