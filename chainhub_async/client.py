@@ -271,8 +271,8 @@ class AsyncChainHub:
             ConfigurationError: a setting is invalid; the message says which.
         """
         # Most programs need no database.
-        from chainhub_async.batch.front import AsyncBatch  # noqa: PLC0415
-        from chainhub_async.batch.settings import BatchSettings  # noqa: PLC0415
+        from chainhub_async.batch.front import AsyncBatch  # noqa: PLC0415 - see above
+        from chainhub_async.batch.settings import BatchSettings  # noqa: PLC0415 - see above
 
         settings = BatchSettings(
             ledger=ledger,

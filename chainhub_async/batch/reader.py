@@ -135,7 +135,7 @@ class LedgerReader:
         )
         # Their inputs' names were given to others: their files are gone, what they cost is not.
         yield from self._steps(
-            f"SELECT '', key, '', {_JOB} FROM jobs WHERE '' = ? AND key > ? AND {chosen}"  # noqa: S608
+            f"SELECT '', key, '', {_JOB} FROM jobs WHERE '' = ? AND key > ? AND {chosen}"  # noqa: S608 - as above
             " AND NOT EXISTS (SELECT 1 FROM inputs WHERE inputs.key = jobs.key) ORDER BY key",
             ("", ""),
             self._entry,
