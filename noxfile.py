@@ -47,6 +47,7 @@ def run_pytest(session: nox.Session, *options: str) -> None:
         "pytest",
         "-n",
         "4",
+        "--dist=worksteal",
         f"--rootdir={ROOT}",
         "-c",
         str(ROOT / "pyproject.toml"),

@@ -14,7 +14,7 @@ from chainhub_async.batch.guard import CONCERNS_ALL, Guard
 from chainhub_async.batch.item import Decision
 from chainhub_async.batch.jobs import JobState
 from chainhub_async.batch.journal import CallJournal
-from chainhub_async.batch.ledger import Ledger
+from chainhub_async.batch.ledger import Ledger, Work
 from chainhub_async.errors import (
     APIError,
     Attempt,
@@ -48,6 +48,7 @@ class Answer:
         charges: how many times this run was, or may have been, billed for it.
         result: the result.
         error: why there is none, or why it could not be recorded.
+        unrecorded: what could not be recorded, to be tried again with whatever is recorded next.
     """
 
     state: JobState
@@ -55,6 +56,7 @@ class Answer:
     charges: int = 0
     result: ReplaceBackgroundResult | None = None
     error: ChainHubError | None = None
+    unrecorded: Work[None] | None = None
 
 
 class Caller:
@@ -124,14 +126,15 @@ class Caller:
         )
         if error is not None:
             how = attrs.evolve(how, request_id=error.request_id)
+        work = partial(_close, journal.attempt if journal.is_open else 0, attempt, how)
         try:
-            number = journal.attempt if journal.is_open else 0
-            await self._ledger.write(partial(_close, number, attempt, how), urgent=True)
+            await self._ledger.write(work, urgent=True)
         except ChainHubError as unwritable:
             # The response is all there is: the caller gets it, and it is downloaded all the same.
             self._guard.stop(unwritable)
             if error is None:
-                return attrs.evolve(answer, error=_unrecorded(unwritable, answer.billed))
+                unrecorded = _unrecorded(unwritable, answer.billed)
+                return attrs.evolve(answer, error=unrecorded, unrecorded=work)
         return answer
 
     async def _record_cancelled(self, decision: Decision, journal: CallJournal) -> None:

@@ -196,7 +196,8 @@ class Engine:
         outcome = await self._bring_home(decision, answer.result, activity)
         self.guard.judge_delivery(outcome.error)
         # That the result could not be recorded weighs more than that it could not be saved.
-        return attrs.evolve(outcome, error=answer.error or outcome.error, spent=images * charges)
+        error = activity.answer.error or outcome.error
+        return attrs.evolve(outcome, error=error, spent=images * charges)
 
     async def _bring_home(
         self, decision: Decision, result: ReplaceBackgroundResult | None, activity: Activity
@@ -213,8 +214,13 @@ class Engine:
                 return outcome_of(decision, state, result=result, error=problem, billed=Billed.YES)
         if result is None or not result.images or self._saver is None:
             return outcome_of(decision, JobState.ACCEPTED, result=result, billed=Billed.YES)
-        is_new = activity.answer is not None
-        delivery = await self._saver.save(decision, result, is_new=is_new)
+        answer = activity.answer
+        unrecorded = None if answer is None else answer.unrecorded
+        delivery = await self._saver.save(
+            decision, result, is_new=answer is not None, unrecorded=unrecorded
+        )
+        if answer is not None and unrecorded is not None and delivery.is_recorded:
+            activity.answer = attrs.evolve(answer, error=None, unrecorded=None)
         return attrs.evolve(
             outcome_of(decision, delivery.state, result=result, error=delivery.error),
             saved=delivery.saved,

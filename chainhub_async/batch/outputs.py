@@ -16,7 +16,7 @@ from chainhub_async.batch import entries, naming
 from chainhub_async.batch.entries import Settlement
 from chainhub_async.batch.item import Decision
 from chainhub_async.batch.jobs import JobState
-from chainhub_async.batch.ledger import Ledger
+from chainhub_async.batch.ledger import Ledger, Work
 from chainhub_async.batch.records import SavedFile, text_of_path
 from chainhub_async.download import Downloader, Job, Publish
 from chainhub_async.errors import (
@@ -39,11 +39,13 @@ class Delivery:
         state: the job's state.
         saved: the files.
         error: why it is not all of them.
+        is_recorded: whether the ledger knows all that.
     """
 
     state: JobState
     saved: tuple[Path, ...]
     error: ChainHubError | None = None
+    is_recorded: bool = True
 
 
 class Saver:
@@ -65,7 +67,12 @@ class Saver:
         self._overwrite = overwrite
 
     async def save(
-        self, decision: Decision, result: ReplaceBackgroundResult, *, is_new: bool
+        self,
+        decision: Decision,
+        result: ReplaceBackgroundResult,
+        *,
+        is_new: bool,
+        unrecorded: Work[None] | None = None,
     ) -> Delivery:
         """Saves every image that can be, and is not yet.
 
@@ -73,6 +80,7 @@ class Saver:
             decision: the input.
             result: the images.
             is_new: whether no image of the job can have been saved before.
+            unrecorded: what could not be recorded before, and is to be with the next file.
         """
         saved = {file.number: file for file in decision.outputs}
         error: ChainHubError | None = None
@@ -84,7 +92,7 @@ class Saver:
                     path = await self._save_one(decision, number, image, is_new=is_new)
                 saved[number] = await anyio.to_thread.run_sync(_saved_file, number, path)
                 if number < len(result.images):
-                    await self._note(decision, saved[number])
+                    await self._note(decision, saved[number], unrecorded)
             except ChainHubError as problem:
                 error = error or problem
         if error is None:
@@ -97,23 +105,29 @@ class Saver:
             saved=tuple(Path(file.path) for _, file in sorted(saved.items())),
             error=error,
         )
-        return await self._record(decision, delivery, tuple(saved.values()))
+        return await self._record(decision, delivery, tuple(saved.values()), unrecorded)
 
-    async def _note(self, decision: Decision, saved: SavedFile) -> None:
+    async def _note(
+        self, decision: Decision, saved: SavedFile, unrecorded: Work[None] | None
+    ) -> None:
         """Records one image before the next is saved, in case that is the last thing done."""
         given, key = decision.item.input, decision.item.key
         work = partial(entries.add_outputs, source=given.source, key=key, saved=[saved])
-        await self._ledger.write(work, urgent=True)
+        await self._ledger.write(_after(unrecorded, work), urgent=True)
 
     async def _record(
-        self, decision: Decision, delivery: Delivery, saved: tuple[SavedFile, ...]
+        self,
+        decision: Decision,
+        delivery: Delivery,
+        saved: tuple[SavedFile, ...],
+        unrecorded: Work[None] | None,
     ) -> Delivery:
         work = partial(_record, decision, delivery, saved)
         try:
             with anyio.CancelScope(shield=True):
-                await self._ledger.write(work, urgent=True)
+                await self._ledger.write(_after(unrecorded, work), urgent=True)
         except ChainHubError as unwritable:
-            return attrs.evolve(delivery, error=delivery.error or unwritable)
+            return attrs.evolve(delivery, error=delivery.error or unwritable, is_recorded=False)
         return delivery
 
     async def _save_one(
@@ -167,6 +181,18 @@ class Saver:
         # The same in the next run, so that what a killed one left behind is cleared away.
         text = f"{decision.item.key} {decision.item.input.source} {number}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _after(earlier: Work[None] | None, work: Work[None]) -> Work[None]:
+    """Returns both as one piece of work."""
+    if earlier is None:
+        return work
+
+    def both(connection: sqlite3.Connection) -> None:
+        earlier(connection)
+        work(connection)
+
+    return both
 
 
 def _record(

@@ -442,11 +442,10 @@ def test_help_comes_at_once() -> None:
     """Neither the client nor a database is loaded for it, and it tells what a source can be."""
     code = (
         "import sys\n"
+        "heavy = {'aiohttp', 'anyio', 'rich', 'sqlite3'} - sys.modules.keys()\n"
         "from chainhub_async.cli import main\n"
         "try: main()\n"
-        "finally:\n"
-        "    heavy = {'aiohttp', 'anyio', 'rich', 'sqlite3'}\n"
-        "    print(sorted(heavy & sys.modules.keys()), file=sys.stderr)"
+        "finally: print(sorted(heavy & sys.modules.keys()), file=sys.stderr)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "batch", "--help"],

@@ -85,11 +85,11 @@ def test_a_page_of_a_ledger(sample: Sample, place: Path) -> None:
     assert (done.exit_code, done.stdout) == (0, "gallery.html\n")
     told = data_of(place / "gallery.html")
     assert told["title"] == "spring"
-    refused, saved = told["items"]
+    refused, saved = sorted(told["items"], key=lambda item: str(item["state"]))
     assert (refused["name"], refused["state"], refused["error"]) == ("b.jpg", "REFUSED", "unsafe")
     assert refused["before"] == {"path": "/gone/b.jpg", "gone": True}
     assert (saved["name"], saved["state"], saved["billed"]) == ("a.png", "SAVED", "yes")
-    assert told["options"] == [[["prompt", "a forest"]], [["prompt", "a pine forest"]]]
+    assert sorted(told["options"]) == [[["prompt", "a forest"]], [["prompt", "a pine forest"]]]
     assert saved["after"][0]["path"] == str(place / "out/a.png")
 
 
@@ -113,7 +113,8 @@ def test_hostile_texts_stay_texts(sample: Sample, place: Path) -> None:
     call("gallery", "spring.ledger", "--title", HOSTILE.replace("\0", ""))
     page = parsed(place / "gallery.html")
     assert [script.get("type") for script in page.all("script")] == ["application/json", None]
-    assert data_of(place / "gallery.html")["items"][0]["error"] == HOSTILE
+    errors = [item.get("error") for item in data_of(place / "gallery.html")["items"]]
+    assert sorted(errors, key=str) == sorted([None, HOSTILE], key=str)
     assert data_of(place / "gallery.html")["title"] == HOSTILE.replace("\0", "")
     assert "".join(page.text["title"]).startswith("</script><script>")
     assert "<script>alert" not in (place / "gallery.html").read_text("utf-8")
