@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import socket
+from functools import partial
 from urllib.parse import urljoin, urlsplit
 
-import anyio
+import anyio.to_thread
 import yarl
 
 from chainhub_async.errors import DownloadError, UnsafeAddressError, printable
@@ -128,7 +130,10 @@ async def networks_of(host: str) -> frozenset[Network]:
     """
     if is_local(host):
         return frozenset({Network.LOOPBACK})
-    found = await anyio.getaddrinfo(host, None)
+    # Not by the event loop's own threads, which are waited for when it ends.
+    found = await anyio.to_thread.run_sync(
+        partial(socket.getaddrinfo, host, None), abandon_on_cancel=True
+    )
     return frozenset(network_of(str(address[4][0])) for address in found)
 
 

@@ -118,7 +118,10 @@ class AsyncChainHub:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Closes the connections; calls in progress fail. Also closes `with_options` clients."""
+        """Closes the connections; calls in progress fail, as do later ones.
+
+        So do those of all clients that share them by `with_options`, whichever is closed.
+        """
         with anyio.CancelScope(shield=True):
             await self._transport.pool.close()
 

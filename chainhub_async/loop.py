@@ -10,8 +10,8 @@ import atexit
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
 from typing import Any
@@ -38,11 +38,13 @@ class Loop:
     Attributes:
         is_used: whether a call was submitted to it.
         is_exiting: whether it ends with the interpreter.
+        waits_for: the loop for which its thread is waiting, as a callback may.
     """
 
     def __init__(self, last: Callable[[], Awaitable[object]]) -> None:
         self.is_used: bool = False
         self.is_exiting: bool = False
+        self.waits_for: Loop | None = None
         self._told = False
         self._last = last
         self._process = current_process()
@@ -114,6 +116,7 @@ class Loop:
 
     def _run(self) -> None:
         _running.add(self)
+        _here.loop = self
         # Should it break, the calls under way and those to come are told that it has ended.
         try:
             anyio.run(self._main)
@@ -160,6 +163,51 @@ class Loop:
 
 
 _running: set[Loop] = set()
+# The loop whose thread this is.
+_here = threading.local()
+
+
+@contextmanager
+def waiting_for(loop: Loop) -> Generator[None, None, None]:
+    """Surrounds a wait for what `loop` does."""
+    here: Loop | None = getattr(_here, "loop", None)
+    if here is not None:
+        here.waits_for = loop
+    try:
+        yield
+    finally:
+        if here is not None:
+            here.waits_for = None
+
+
+@contextmanager
+def about_to_wait_for(loop: Loop) -> Generator[None, None, None]:
+    """Surrounds what comes before a wait; `waiting_for` follows unless it fails."""
+    here: Loop | None = getattr(_here, "loop", None)
+    if here is not None:
+        here.waits_for = loop
+    try:
+        yield
+    except BaseException:
+        if here is not None:
+            here.waits_for = None
+        raise
+
+
+def would_wait_for_ever(loop: Loop) -> bool:
+    """Returns whether `loop` waits, through others or itself, for the thread that is asking.
+
+    To be asked within `about_to_wait_for`: of two that ask at once, one sees the other then.
+    """
+    here: Loop | None = getattr(_here, "loop", None)
+    if here is None:
+        return False
+    seen: set[Loop] = set()
+    ahead: Loop | None = loop
+    while ahead is not None and ahead is not here and ahead not in seen:
+        seen.add(ahead)
+        ahead = ahead.waits_for
+    return ahead is here
 
 
 @atexit.register

@@ -4,43 +4,30 @@ from __future__ import annotations
 
 import threading
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from contextvars import Context, copy_context
 from functools import partial
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-import anyio
-
-from chainhub_async.errors import Billed, CallCancelledError, ChainHubError, ClosedError
-from chainhub_async.loop import PIECE, Loop
+from chainhub_async.errors import ChainHubError, ClosedError
+from chainhub_async.loop import Loop, about_to_wait_for, would_wait_for_ever
+from chainhub_async.pending import PortalCall
 from chainhub_async.process import Process, current_process
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _Home:
-    """What a portal has in one process."""
+class _Runner(ABC):
+    """Runs calls to their end for callers that may be interrupted."""
 
-    def __init__(self) -> None:
-        # Signal handlers and finalizers run between any two steps, and may make calls as well.
-        self.lock = threading.RLock()
-        self.loop: Loop | None = None
+    @abstractmethod
+    def submit(self, work: PortalCall[Any]) -> None:
+        """Starts a call, whose end the caller waits for later."""
 
-
-class Portal:
-    """An event loop in its own thread. Thread-safe. A forked process begins with a new one.
-
-    Args:
-        last: run on the loop before it ends: on `close`, when the portal is garbage collected, and
-            when the interpreter exits. Nothing it refers to may refer to the portal.
-    """
-
-    def __init__(self, last: Callable[[], Awaitable[object]]) -> None:
-        self._last = last
-        self._homes: dict[Process, _Home] = {}
-        self._closed = False
+    def told(self, work: PortalCall[Any]) -> ChainHubError:
+        """Returns what to tell of a call with an interruption."""
+        return work.told()
 
     def run(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Runs a coroutine function and returns its result.
@@ -71,11 +58,36 @@ class Portal:
         """
         try:
             work.abandon()
+            if not work.has_told(problem):
+                _put_context(problem, self.told(work))
         except BaseException as second:
-            _put_context(second, self._told(work))
+            _put_context(second, self.told(work))
             raise
-        if not work.has_told(problem):
-            _put_context(problem, self._told(work))
+        finally:
+            work.forget()
+
+
+class _Home:
+    """What a portal has in one process."""
+
+    def __init__(self) -> None:
+        # Signal handlers and finalizers run between any two steps, and may make calls as well.
+        self.lock = threading.RLock()
+        self.loop: Loop | None = None
+
+
+class Portal(_Runner):
+    """An event loop in its own thread. Thread-safe. A forked process begins with a new one.
+
+    Args:
+        last: run on the loop before it ends: on `close`, when the portal is garbage collected, and
+            when the interpreter exits. Nothing it refers to may refer to the portal.
+    """
+
+    def __init__(self, last: Callable[[], Awaitable[object]]) -> None:
+        self._last = last
+        self._homes: dict[Process, _Home] = {}
+        self._closed = False
 
     def close(self) -> None:
         """Ends the loop and waits for it. Calls in progress in other threads fail."""
@@ -86,6 +98,12 @@ class Portal:
         if loop is not None:
             loop.end()
             loop.join()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the thread of its loop."""
+        loop = self._home.loop
+        return loop is not None and loop.thread is threading.current_thread()
 
     @property
     def _home(self) -> _Home:
@@ -105,13 +123,14 @@ class Portal:
             if self._closed:
                 raise ClosedError("The client is closed; create a new one.")
             loop = home.loop or self._open(home)
-            if loop.thread is threading.current_thread():
-                raise ClosedError(
-                    "A blocking call was made from the client's own event loop, as in on_event, "
-                    "where it would deadlock. Make it from another thread, or await the same call "
-                    "of an AsyncChainHub."
-                )
-            work.submit(loop)
+            with about_to_wait_for(loop):
+                if would_wait_for_ever(loop):
+                    raise ClosedError(
+                        "A blocking call was made from on_event, on the event loop of this client "
+                        "or of one that is waiting for it, where it would deadlock. Make it from "
+                        "another thread, or await the same call of an AsyncChainHub."
+                    )
+                work.submit(loop)
 
     def _open(self, home: _Home) -> Loop:
         loop = Loop(self._last)
@@ -126,13 +145,9 @@ class Portal:
                 loop.end()
         return loop if home.loop is None else home.loop
 
-    def _told(self, work: PortalCall[Any]) -> ChainHubError:
-        """Returns what to tell with an interruption."""
-        return work.told()
 
-
-class TiedPortal(Portal):
-    """A portal for what cannot leave the process in which it was begun, such as a batch.
+class TiedPortal(_Runner):
+    """Uses a portal for what cannot leave the process in which it was begun, such as a batch.
 
     Args:
         portal: the portal that does the work.
@@ -140,10 +155,14 @@ class TiedPortal(Portal):
     """
 
     def __init__(self, portal: Portal, tell: Callable[[], ChainHubError]) -> None:
-        super().__init__(portal._last)  # noqa: SLF001 - its own
         self._portal = portal
         self._tell = tell
         self._process: Process | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the thread of its loop."""
+        return self._portal.is_here
 
     def submit(self, work: PortalCall[Any]) -> None:
         """Starts a call, whose end the caller waits for later.
@@ -159,139 +178,9 @@ class TiedPortal(Portal):
             )
         self._portal.submit(work)
 
-    def _told(self, work: PortalCall[Any]) -> ChainHubError:  # noqa: ARG002 - see Portal
+    def told(self, work: PortalCall[Any]) -> ChainHubError:  # noqa: ARG002 - see _Runner
+        """Returns what to tell of a call with an interruption."""
         return self._tell()
-
-
-class PortalCall(Generic[T]):
-    """One call passed to a loop. Methods run on the loop unless their docstring says otherwise."""
-
-    def __init__(self, start: Callable[[], Awaitable[T]]) -> None:
-        self._start: Callable[[], Awaitable[T]] | None = start
-        self._loop: Loop | None = None
-        self._scope: anyio.CancelScope | None = None
-        self._begun = self._unwanted = self._ended = False
-        # Held until the call has ended. No threading.Event: while that begins to wait it holds a
-        # lock of its own, and a signal handler that makes a call just then would wait for ever.
-        self._end = threading.Lock()
-        self._end.acquire()
-        self._values: list[T] = []
-        self._error: BaseException | None = None
-        self._cancelled: BaseException | None = None
-        self._taken = False
-
-    def submit(self, loop: Loop) -> None:
-        """Submits the call; in the caller's thread."""
-        self._loop, loop.is_used = loop, True
-        context = _context()
-        loop.post(lambda: context.run(self._begin, loop))
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the call has ended; in any thread."""
-        return self._ended
-
-    @property
-    def is_inherited(self) -> bool:
-        """Whether the call was made by the process that this one was forked from."""
-        return self._loop is not None and self._loop.is_inherited
-
-    def has_told(self, problem: BaseException) -> bool:
-        """Whether this is how the call ended, not an interruption; in the caller's thread."""
-        return (
-            isinstance(problem, ChainHubError)
-            or isinstance(problem.__context__, CallCancelledError)
-            or (self._taken and isinstance(problem, Exception))
-        )
-
-    def told(self) -> ChainHubError:
-        """Returns what an interrupted call came to; in the caller's thread."""
-        if isinstance(self._error, ChainHubError):
-            return self._error
-        billed = Billed.MAYBE
-        if self._loop is not None and not self._ended:
-            sentence = "The call was interrupted again before it had ended; it may be billed."
-        elif self._taken or self._values or self._error is not None:
-            sentence = "The call ended just as it was interrupted; it may have been billed."
-        elif isinstance(self._cancelled, ChainHubError):
-            return self._cancelled
-        else:
-            sentence, billed = "The call was interrupted before anything was sent.", Billed.NO
-        return CallCancelledError(sentence, billed=billed)
-
-    def wait(self) -> None:
-        """Waits until the call has ended; in the caller's thread."""
-        while self._loop is not None and not self._ended and self._loop.thread.is_alive():
-            self._end.acquire(timeout=PIECE)
-
-    def abandon(self) -> None:
-        """Cancels the call and waits until it has ended; in the caller's thread."""
-        if self._loop is not None and not self._ended:
-            with suppress(ClosedError):
-                self._loop.post(self._cancel)
-            self.wait()
-
-    def result(self) -> T:
-        """Returns or raises the outcome of the call, once; in the caller's thread."""
-        if self.is_inherited:
-            raise ClosedError("The call was made by the parent process, which gets its outcome.")
-        self._taken, error, self._error = True, self._error, None
-        try:
-            if self._values:
-                return self._values[0]
-            if self._loop is not None and self._loop.is_exiting:
-                # Only daemon threads are left, and end without a word.
-                raise SystemExit
-            if error is not None:
-                raise error
-        finally:
-            del error  # see Portal.run
-        told = "The client was closed while this call was in progress."
-        raise ClosedError(told, billed=Billed.MAYBE)
-
-    def _begin(self, loop: Loop) -> None:
-        self._begun = True
-        loop.begin(self._run(), self._cancel)
-
-    def _cancel(self) -> None:
-        self._unwanted = True
-        if self._scope is not None:
-            self._scope.cancel()
-        elif not self._begun:
-            self._finish()  # it was interrupted before it was handed over
-
-    async def _run(self) -> None:
-        try:
-            # Let go of at the end, so that a client whose caller drops it then is free.
-            start, self._start = self._start, None
-            if start is not None and not self._unwanted:
-                with anyio.CancelScope() as self._scope:
-                    try:
-                        self._values.append(await start())
-                    except anyio.get_cancelled_exc_class() as cancelled:
-                        self._cancelled = cancelled.__context__
-                        raise
-        except anyio.get_cancelled_exc_class():
-            pass  # the loop ends; the caller is told in `result`
-        except BaseException as error:
-            # SystemExit too, as from on_event, belongs to the caller and must not end the loop.
-            self._error = error
-        finally:
-            start = None
-            self._finish()
-
-    def _finish(self) -> None:
-        self._ended = True
-        self._end.release()
-
-
-def _context() -> Context:
-    context = copy_context()
-    # All the caller's variables but the mark of the loop it may be running in.
-    for variable in context:
-        if variable.name == "current_async_library_cvar":
-            context.run(variable.set, None)
-    return context
 
 
 def _put_context(interruption: BaseException, told: ChainHubError) -> None:

@@ -29,7 +29,7 @@ def current_process() -> Process:
 
 
 def after_fork(step: Callable[[], object]) -> None:
-    """Has `step` called in every process that is forked from this one, before anything else."""
+    """Has `step` called in every process that is forked from this one."""
     _at_fork(after_in_child=step)
 
 

@@ -116,10 +116,10 @@ class ChainHub:
 
     It wraps `AsyncChainHub`, running it on an event loop in a background thread that the first call
     starts. Thread-safe. In a notebook it blocks the event loop during the call. A forked process
-    may go on using it, with connections and limits of its own. Ctrl-C cancels the call in
-    progress; the `__context__` of the `KeyboardInterrupt` is a `CallCancelledError` whose `billed`
-    says whether the call may have cost money. Close it with `with` or `close`; a client that is
-    garbage collected closes itself.
+    may go on using it, with connections and limits of its own. Ctrl-C cancels the call that the
+    main thread is waiting for; the `__context__` of the `KeyboardInterrupt` is a
+    `CallCancelledError` whose `billed` says whether the call may have cost money. Close it with
+    `with` or `close`; a client that is garbage collected closes itself.
 
     Args:
         api_key: the API key; by default the environment variable `CHAINHUB_API_KEY`.
@@ -191,7 +191,10 @@ class ChainHub:
         self.close()
 
     def close(self) -> None:
-        """Closes connections and thread; calls fail. Also closes `with_options` clients."""
+        """Closes connections and thread; calls in progress fail, as do later ones.
+
+        So do those of all clients that share them by `with_options`, whichever is closed.
+        """
         self._portal.close()
 
     def with_options(self, **changes: Unpack[ClientOptions]) -> Self:

@@ -13,7 +13,8 @@ from chainhub_async.batch.front import AsyncBatch, check_iterable
 from chainhub_async.batch.jobs import Outcome, PlannedJob
 from chainhub_async.errors import BatchStoppedError, ChainHubError
 from chainhub_async.models import ReplaceBackground
-from chainhub_async.portal import Portal, PortalCall
+from chainhub_async.pending import PortalCall
+from chainhub_async.portal import TiedPortal
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,10 +29,10 @@ class Batch:
     Leaving the block, also by an exception or Ctrl-C, starts nothing new and cuts uploads that are
     not complete, which costs nothing. Calls whose request has left completely get the grace period
     to end; what has not ended then is recorded as `UNCERTAIN`. Ctrl-C while the block is being left
-    ends the grace period.
+    ends the grace period. `stop` may be called in any thread, in `on_event` and in signal handlers.
     """
 
-    def __init__(self, batch: AsyncBatch, portal: Portal) -> None:
+    def __init__(self, batch: AsyncBatch, portal: TiedPortal) -> None:
         self._async = batch
         self._portal = portal
         self._host: PortalCall[None] | None = None
@@ -84,7 +85,8 @@ class Batch:
             if not host.has_ended:
                 self._portal.run(self._close)
             host.wait()
-            host.result()
+            if not host.was_cut:  # the client was closed first, and its batch with it
+                host.result()
         except BaseException as problem:
             self._portal.abandon(host, problem)
             raise
@@ -139,10 +141,13 @@ class Batch:
     def stop(self) -> None:
         """Starts nothing new, and lets the calls in progress end as when the block is left.
 
-        Inputs that were not started come out as `PENDING`. May be called more than once, and from
-        any thread.
+        Inputs that were not started come out as `PENDING`. Once the batch is closed it does
+        nothing.
         """
-        self._portal.run(self._stop)
+        if self._portal.is_here:  # as in on_event
+            self._async.stop()
+        elif self._host is not None or self._opened is None:
+            self._portal.run(self._stop)
 
     # --- in the caller's thread -------------------------------------------------------------------
 

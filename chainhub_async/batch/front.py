@@ -145,8 +145,11 @@ class AsyncBatch:
     def stop(self) -> None:
         """Starts nothing new, and lets the calls in progress end as when the block is left.
 
-        Inputs that were not started come out as `PENDING`. May be called more than once.
+        Inputs that were not started come out as `PENDING`. Once the batch is closed it does
+        nothing.
         """
+        if self._is_closed:
+            return
         engine, group = self._opened()
         engine.guard.stop(BatchStoppedError("Not started: the batch was stopped."))
         engine.cut(all_of_them=False)

@@ -7,7 +7,7 @@ import itertools
 import ssl
 import weakref
 from collections.abc import AsyncGenerator, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -79,7 +79,7 @@ class Pool:
         self._borrowed = borrowed
         self._first = self._claim = _Claim()
         self._closed = False
-        self._let_go: Any = bool  # nothing yet
+        self._letting_go: weakref.finalize[..., Pool] = weakref.finalize(self, bool)
         self._begin()
 
     def _begin(self) -> None:
@@ -150,18 +150,16 @@ class Pool:
                 "The aiohttp session that was passed in belongs to the process that this one was "
                 "forked from. Create a session and a client in each process."
             )
-        before, left = self._claim, self._open
-        self._claim = claim
-        if before.loop is not None:
+        if self._claim.loop is not None:
             self._begin()
+        self._claim = claim
         guard = _closing(self._open)
         await guard.__anext__()
-        _guards.add(guard)
-        self._let_go()
-        self._let_go = weakref.finalize(self, _guards.discard, guard)
-        self._let_go.atexit = False
-        if not before.is_inherited:
-            await _close(left)
+        _guards[guard] = loop, self._open
+        self._letting_go.detach()
+        self._letting_go = weakref.finalize(self, _let_go, loop, guard)
+        self._letting_go.atexit = False
+        await _close_left_behind()
 
     @contextmanager
     def under_way(self) -> Generator[None, None, None]:
@@ -206,32 +204,64 @@ class Pool:
 
 
 async def _close(sessions: list[aiohttp.ClientSession]) -> None:
-    while sessions:
-        await sessions.pop().close()
+    try:
+        while sessions:
+            await sessions.pop().close()
+    finally:
+        if sessions:  # cancelled meanwhile
+            await _close(sessions)
 
 
 async def _closing(sessions: list[aiohttp.ClientSession]) -> AsyncGenerator[None, None]:
-    """Closes the sessions with their loop, which closes the generators begun on it when it ends.
-
-    It also does when it goes on, and nobody holds the generator any more.
-    """
+    """Closes the sessions with their loop, which closes the generators begun on it when it ends."""
     process = current_process()
     try:
         yield
     finally:
-        if process is current_process():
+        if sessions and process is current_process():
             with anyio.CancelScope(shield=True):
                 await _close(sessions)
 
 
-# Of every pool in use: held here, sessions are never finalized together with it.
-_guards: set[Any] = set()
+# Of every pool in use, with its loop and sessions: held here, sessions are never finalized together
+# with the pool.
+_guards: dict[Any, tuple[Any, list[aiohttp.ClientSession]]] = {}
+
+
+async def _close_left_behind() -> None:
+    """Closes the sessions whose loop was closed without being ended."""
+    for guard, (loop, sessions) in list(_guards.items()):
+        if loop.is_closed():
+            _guards.pop(guard, None)
+            await _close(sessions)
+
+
+def _let_go(loop: Any, guard: Any) -> None:
+    """Has the sessions of a pool that was dropped closed by their loop, when that runs."""
+    if guard in _guards:  # else it was inherited
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_end, guard)
+
+
+def _end(guard: Any) -> None:
+    # No task: the loop may be at its last turn, and would leave it behind.
+    _, sessions = _guards.pop(guard, (None, []))
+    while sessions:
+        _first_step(sessions.pop().close())
+    _first_step(guard.aclose())
+
+
+def _first_step(closing: Any) -> None:
+    """Does what closing something does before it waits."""
+    with suppress(StopIteration, StopAsyncIteration):
+        closing.send(None)
+    closing.close()
 
 
 def _keep() -> None:
-    for guard in _guards:
+    for guard, held in _guards.items():
         if guard.ag_frame is not None:  # else its loop has ended, and the sessions are closed
-            keep_for_ever(guard)
+            keep_for_ever((guard, held))
     _guards.clear()
 
 

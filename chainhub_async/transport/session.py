@@ -15,11 +15,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 
 from chainhub_async.config import Secret
 from chainhub_async.errors import ConfigurationError
 from chainhub_async.networks import Network, is_local, network_of
 from chainhub_async.transport.deadlines import Deadlines
+from chainhub_async.transport.lookup import Resolver
 
 # Shorter than what servers and load balancers allow an idle connection, so that a paid call does
 # not meet one that is just being closed.
@@ -139,7 +141,13 @@ def _connector(
         keepalive_timeout=_KEEP_ALIVE,
         ssl=ssl_context or _default_ssl_context(),
         socket_factory=checked_socket,
+        resolver=_resolver(),
     )
+
+
+def _resolver() -> AbstractResolver | None:
+    # With aiodns installed, aiohttp needs no threads.
+    return Resolver() if issubclass(aiohttp.DefaultResolver, aiohttp.ThreadedResolver) else None
 
 
 def request_ssl(

@@ -102,6 +102,43 @@ def test_stopped_from_another_thread(hub: ChainHub, emulator: Emulator, tmp_path
     assert set(states) == {"SAVED", "PENDING"}
 
 
+def test_stopped_in_a_callback_and_once_more(emulator: Emulator) -> None:
+    """`on_event` may stop the batch, and stopping one that is closed does nothing."""
+    stops: list[Callable[[], None]] = []
+
+    def on_event(_: object) -> None:
+        stops[0]()
+
+    limits = Limits(in_flight=2)
+    with ChainHub(
+        emulator.api_key, base_url=emulator.base_url, limits=limits, on_event=on_event
+    ) as hub:
+        with hub.batch() as batch:
+            stops.append(batch.stop)
+            outcomes = list(batch.run(many(50)))
+        batch.stop()
+        assert isinstance(batch.stopped, BatchStoppedError)
+        stops[0] = lambda: None
+        assert hub.ideogram.replace_background(flat_png((8, 8), "a")).images
+    batch.stop()
+    assert len(outcomes) == 50
+    assert len(emulator.requests) < 10
+    with ChainHub("key") as other, pytest.raises(BatchStoppedError, match="not open"):
+        other.batch().stop()
+
+
+def test_the_client_closed_first(hub: ChainHub, tmp_path: Path) -> None:
+    """As for awaited batches that is no error, and its ledger can be used again at once."""
+    with hub.batch(ledger=tmp_path / "a.ledger") as batch:
+        assert len(list(batch.run(many(3)))) == 3
+        hub.close()
+        with pytest.raises(ClosedError):
+            list(batch.run(many(3)))
+    with sqlite3.connect(tmp_path / "a.ledger") as ledger:
+        assert list(ledger.execute("SELECT DISTINCT state FROM jobs")) == [("ACCEPTED",)]
+    ledger.close()
+
+
 def test_what_fails_at_the_start(hub: ChainHub, tmp_path: Path) -> None:
     """An error of opening is raised by the `with`, and leaves nothing running."""
     ledger = tmp_path / "l.db"

@@ -119,6 +119,61 @@ PROGRAMS = {
         loop.run_until_complete(use())
         loop.close()
     """,
+    "a client dropped before its loop is closed by hand": """
+        warnings.simplefilter("ignore")  # asyncio's own, of connections that a closed loop leaves
+        def main():
+            hub = AsyncChainHub(ssl_context=context)
+            return ask(hub)
+        loop = asyncio.new_event_loop()
+        say(loop.run_until_complete(main()))
+        gc.collect()
+        loop.close()
+        gc.collect()
+        asyncio.run(use())
+    """,
+    "a client of its own for each loop closed by hand": """
+        warnings.simplefilter("ignore")  # see above
+        async def main():
+            hub = AsyncChainHub(ssl_context=context)
+            say(await ask(hub))
+        before = len(os.listdir("/dev/fd"))
+        for _ in range(5):
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(main())
+            loop.close()
+        asyncio.run(use())
+        gc.collect()
+        say(len(os.listdir("/dev/fd")) - before)
+    """,
+    "a client dropped between two runs of a loop": """
+        def main():
+            hub = AsyncChainHub(ssl_context=context)
+            return ask(hub)
+        loop = asyncio.new_event_loop()
+        say(loop.run_until_complete(main()))
+        gc.collect()
+        loop.run_until_complete(asyncio.sleep(0.1))
+        from chainhub_async.transport import pool
+        say(len(pool._guards))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+    """,
+    "a client dropped, and its loop left open": """
+        def main():
+            hub = AsyncChainHub(ssl_context=context)
+            return ask(hub)
+        loop = asyncio.new_event_loop()
+        atexit.register(loop.close)
+        say(loop.run_until_complete(main()))
+        gc.collect()
+    """,
+    "one client, and loops closed by hand": """
+        warnings.simplefilter("ignore")  # see above
+        for _ in range(3):
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(use())
+            loop.close()
+    """,
     "a loop left open": """
         loop = asyncio.new_event_loop()
         atexit.register(loop.close)
@@ -131,7 +186,7 @@ PROGRAMS = {
     """,
 }
 BEFORE = """
-import asyncio, ssl
+import asyncio, ssl, warnings
 certificate = os.environ.get("CA")
 context = ssl.create_default_context(cafile=certificate) if certificate else None
 hub = AsyncChainHub(ssl_context=context)
@@ -152,6 +207,10 @@ SAID = {
     "closed on another loop": [
         *("200", "The client is in use on another event loop; close it there.", "200")
     ],
+    "a client dropped before its loop is closed by hand": ["200", "200"],
+    "a client of its own for each loop closed by hand": [*["200"] * 6, "0"],
+    "a client dropped between two runs of a loop": ["200", "0"],
+    "one client, and loops closed by hand": ["200"] * 3,
     "a broken run before": ["200", "200"],
     "a blocking client beside it": ["200 200"],
 }
@@ -215,6 +274,18 @@ def test_under_trio(name: str) -> None:
     hub = AsyncChainHub("key", base_url="http://127.0.0.1:9")
     with pytest.raises(ClosedError, match=r"works on asyncio only.*trio\.to_thread"):
         trio.run(trio_calls(hub)[name])
+
+
+def test_a_plan_under_trio() -> None:
+    """It sends nothing, and so needs no asyncio."""
+    trio = pytest.importorskip("trio")
+    hub = AsyncChainHub("key", base_url="http://127.0.0.1:9")
+
+    async def main() -> list[str]:
+        inputs = [ReplaceBackground(PHOTO), ReplaceBackground(__file__)]
+        return [str(planned.action) async for planned in hub.batch().plan(inputs)]
+
+    assert trio.run(main) == ["SEND", "REFUSE"]
 
 
 def test_what_trio_callers_are_told_works(emulator: Emulator) -> None:

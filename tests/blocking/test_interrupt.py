@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import attrs
@@ -317,7 +319,8 @@ def test_a_signal_handler_that_calls(start: Start) -> None:
         assert program.end() == ["True"]
 
 
-def test_an_exception_from_a_signal_handler(start: Start) -> None:
+@pytest.mark.parametrize("kind", ["Exception", "BaseException", "ChainHubError"])
+def test_an_exception_from_a_signal_handler(start: Start, kind: str) -> None:
     """As Celery ends tasks: the call is cancelled, and the exception goes on."""
     watched = Watched()
     with MisbehavingServer.in_thread() as server:
@@ -325,10 +328,10 @@ def test_an_exception_from_a_signal_handler(start: Start) -> None:
         server.gets.always(Answer(body=b"{}"))
         program = start(
             """
-            class TooLong(Exception): ...
+            class TooLong(KIND): ...
 
             def handler(*_):
-                raise TooLong
+                raise TooLong("too long")
 
             signal.signal(signal.SIGALRM, handler)
             hub = ChainHub()
@@ -338,8 +341,82 @@ def test_an_exception_from_a_signal_handler(start: Start) -> None:
                 hub.ideogram.replace_background(PHOTO)
             except TooLong as error:
                 say("ended", error.__context__.billed.name)
-            """,
+            """.replace("KIND", kind),
             server.base_url,
         )
         assert program.end(within=5) == ["ended MAYBE"] or watched.came.is_set()
         assert watched.gone.wait(5)
+
+
+SLOW_LOOKUP = """
+import socket, anyio, asyncio
+real = socket.getaddrinfo
+
+def slow(host, *args, **options):
+    if host == "gateway.test":
+        say("looking up")
+        time.sleep(30)
+    return real(host, *args, **options)
+
+socket.getaddrinfo = slow
+"""
+
+
+@pytest.mark.parametrize("way", ["blocking", "close", "exit", "awaited", "download"])
+def test_a_name_server_that_does_not_answer(start: Start, way: str) -> None:
+    """Nothing waits for the look-up of a name, which cannot be ended."""
+    ways = {
+        "blocking": """
+            hub = ChainHub()
+            try:
+                hub.ideogram.replace_background(PHOTO)
+            except KeyboardInterrupt as error:
+                say(error.__context__.billed.name)
+                hub.close()
+        """,
+        "close": """
+            hub = ChainHub()
+            thread = threading.Thread(target=lambda: hub.request("GET", "/a"))
+            threading.excepthook = lambda given: say(given.exc_type.__name__)
+            thread.start()
+            try:
+                time.sleep(30)
+            except KeyboardInterrupt:
+                hub.close()
+                thread.join()
+        """,
+        "exit": """
+            hub = ChainHub()
+            threading.Thread(target=lambda: hub.request("GET", "/a"), daemon=True).start()
+            try:
+                time.sleep(30)
+            except KeyboardInterrupt:
+                say("exit")
+        """,
+        "awaited": """
+            async def main():
+                async with AsyncChainHub() as hub:
+                    await hub.ideogram.replace_background(PHOTO)
+            try:
+                asyncio.run(main())
+            except KeyboardInterrupt:
+                say("ended")
+                os._exit(0)  # else Python itself waits for all threads
+        """,
+        "download": """
+            async def main():
+                async with AsyncChainHub() as hub:
+                    await hub.download("http://gateway.test/a.png", "a.png")
+            try:
+                asyncio.run(main())
+            except KeyboardInterrupt:
+                say("ended")
+                os._exit(0)  # else Python itself waits for all threads
+        """,
+    }
+    said = {"blocking": "NO", "close": "ClosedError", "exit": "exit"}
+    program = start(SLOW_LOOKUP + dedent(ways[way]), "http://gateway.test")
+    program.wait_for("looking up")
+    time.sleep(0.3)  # a signal just before the event loop waits is noticed after that wait
+    program.interrupt()
+    assert program.end(within=5) == [said.get(way, "ended")]

@@ -28,10 +28,12 @@ from chainhub_async import (
     ChainHub,
     ChainHubError,
     ClosedError,
+    ReplaceBackgroundResult,
     Timeout,
 )
 from chainhub_async import loop as loop_module
 from chainhub_async import portal as portal_module
+from chainhub_async.pending import PortalCall
 from chainhub_async.portal import Portal
 from chainhub_async.testing import Emulator
 from chainhub_async.testing.placeholder import flat_png
@@ -206,7 +208,7 @@ def test_a_call_from_its_own_callback(emulator: Emulator) -> None:
         box.clear()
     assert refused
     assert all(isinstance(error, ClosedError) for error in refused)
-    assert "own event loop" in str(refused[0])
+    assert "would deadlock" in str(refused[0])
     assert "of an AsyncChainHub" in str(refused[0])
 
 
@@ -220,6 +222,34 @@ def test_two_clients_in_each_others_callbacks(emulator: Emulator) -> None:
         with client(emulator, on_event=ask) as outer:
             outer.request("GET", "/v1/models")
     assert len(emulator.requests) >= 2
+
+
+@pytest.mark.parametrize("length", [2, 3])
+def test_clients_that_call_each_other_in_a_circle(emulator: Emulator, length: int) -> None:
+    """All would wait for ever, so the call that closes the circle is refused."""
+    hubs: list[ChainHub] = []
+    refused: list[str] = []
+
+    def replace(hub: ChainHub) -> ReplaceBackgroundResult:
+        return hub.ideogram.replace_background(PHOTO)
+
+    def calls(number: int) -> Callable[[object], None]:
+        def on_event(event: object) -> None:
+            try:
+                replace(hubs[(number + 1) % length])
+            except ClosedError as error:
+                refused.append(str(error))
+
+        return on_event
+
+    hubs += [client(emulator, on_event=calls(number)) for number in range(length)]
+    with ThreadPoolExecutor(length) as threads:
+        results = list(threads.map(replace, hubs))
+    assert all(result.images for result in results)
+    assert refused
+    assert "would deadlock" in refused[0]
+    for hub in hubs:
+        hub.close()
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
@@ -629,7 +659,7 @@ def test_an_interruption_right_after_the_hand_over(monkeypatch: pytest.MonkeyPat
     portal, work = Portal(nothing), Work()
     portal.run(nothing)
     assert portal._home.loop
-    submit = portal_module.PortalCall.submit
+    submit = PortalCall.submit
 
     def interrupted(self: Any, loop: Any) -> None:
         submit(self, loop)
@@ -637,7 +667,7 @@ def test_an_interruption_right_after_the_hand_over(monkeypatch: pytest.MonkeyPat
 
     busy = threading.Event()
     portal._home.loop.post(partial(hold_up, busy))
-    monkeypatch.setattr(portal_module.PortalCall, "submit", interrupted)
+    monkeypatch.setattr(PortalCall, "submit", interrupted)
     with pytest.raises(KeyboardInterrupt):
         portal.run(work)
     assert work.begun == 0
@@ -664,7 +694,7 @@ def test_clean_up_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
     portal = Portal(nothing)
     portal.run(nothing)
-    monkeypatch.setattr(portal_module.PortalCall, "wait", interrupted)
+    monkeypatch.setattr(PortalCall, "wait", interrupted)
     with pytest.raises(KeyboardInterrupt):
         portal.run(careful)
     assert steps == ["cleared"]

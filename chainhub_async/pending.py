@@ -1,0 +1,161 @@
+"""One call passed to a loop by a thread that waits for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import Context, copy_context
+from typing import Generic, TypeVar
+
+import anyio
+
+from chainhub_async.errors import Billed, CallCancelledError, ChainHubError, ClosedError
+from chainhub_async.loop import PIECE, Loop, waiting_for
+
+T = TypeVar("T")
+
+
+class PortalCall(Generic[T]):
+    """One call passed to a loop. Methods run on the loop unless their docstring says otherwise."""
+
+    def __init__(self, start: Callable[[], Awaitable[T]]) -> None:
+        self._start: Callable[[], Awaitable[T]] | None = start
+        self._loop: Loop | None = None
+        self._scope: anyio.CancelScope | None = None
+        self._begun = self._unwanted = self._ended = False
+        # Held until the call has ended. No threading.Event: while that begins to wait it holds a
+        # lock of its own, and a signal handler that makes a call just then would wait for ever.
+        self._end = threading.Lock()
+        self._end.acquire()
+        self._values: list[T] = []
+        self._error: BaseException | None = None
+        self._cancelled: BaseException | None = None
+        self._taken = False
+
+    def submit(self, loop: Loop) -> None:
+        """Submits the call; in the caller's thread."""
+        self._loop, loop.is_used = loop, True
+        context = _context()
+        loop.post(lambda: context.run(self._begin, loop))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the call has ended; in any thread."""
+        return self._ended
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether its loop ended before it did; in any thread."""
+        return self._ended and not self._values and self._error is None
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether the call was made by the process that this one was forked from."""
+        return self._loop is not None and self._loop.is_inherited
+
+    def has_told(self, problem: BaseException) -> bool:
+        """Whether this is how the call ended, not an interruption; in the caller's thread."""
+        # By identity: a signal handler may raise anything, a ChainHubError too.
+        refused = self._loop is None and isinstance(problem, ChainHubError)
+        return problem is self._error or refused or _has_context(problem)
+
+    def forget(self) -> None:
+        """Lets go of the error, which was raised and refers to this; in the caller's thread."""
+        self._error = None
+
+    def told(self) -> ChainHubError:
+        """Returns what an interrupted call came to; in the caller's thread."""
+        if isinstance(self._error, ChainHubError):
+            return self._error
+        billed = Billed.MAYBE
+        if self._loop is not None and not self._ended:
+            sentence = "The call was interrupted again before it had ended; it may be billed."
+        elif self._taken or self._values or self._error is not None:
+            sentence = "The call ended just as it was interrupted; it may have been billed."
+        elif isinstance(self._cancelled, ChainHubError):
+            return self._cancelled
+        else:
+            sentence, billed = "The call was interrupted before anything was sent.", Billed.NO
+        return CallCancelledError(sentence, billed=billed)
+
+    def wait(self) -> None:
+        """Waits until the call has ended; in the caller's thread."""
+        loop = self._loop
+        if loop is None:
+            return
+        with waiting_for(loop):
+            while not self._ended and loop.thread.is_alive():
+                self._end.acquire(timeout=PIECE)
+
+    def abandon(self) -> None:
+        """Cancels the call and waits until it has ended; in the caller's thread."""
+        if self._loop is not None and not self._ended:
+            with suppress(ClosedError):
+                self._loop.post(self._cancel)
+            self.wait()
+
+    def result(self) -> T:
+        """Returns or raises the outcome of the call, once; in the caller's thread."""
+        if self.is_inherited:
+            self._error = ClosedError(
+                "The call was made by the parent process, which gets its outcome."
+            )
+        elif self._values:
+            self._taken = True
+            return self._values[0]
+        elif self._loop is not None and self._loop.is_exiting:
+            # Only daemon threads are left, and end without a word.
+            raise SystemExit
+        if self._error is None:
+            told = "The client was closed while this call was in progress."
+            self._error = ClosedError(told, billed=Billed.MAYBE)
+        raise self._error
+
+    def _begin(self, loop: Loop) -> None:
+        self._begun = True
+        loop.begin(self._run(), self._cancel)
+
+    def _cancel(self) -> None:
+        self._unwanted = True
+        if self._scope is not None:
+            self._scope.cancel()
+        elif not self._begun:
+            self._finish()  # it was interrupted before it was handed over
+
+    async def _run(self) -> None:
+        try:
+            # Let go of at the end, so that a client whose caller drops it then is free.
+            start, self._start = self._start, None
+            if start is not None and not self._unwanted:
+                with anyio.CancelScope() as self._scope:
+                    try:
+                        self._values.append(await start())
+                    except anyio.get_cancelled_exc_class() as cancelled:
+                        self._cancelled = cancelled.__context__
+                        raise
+        except anyio.get_cancelled_exc_class():
+            pass  # the loop ends; the caller is told in `result`
+        except BaseException as error:
+            # SystemExit too, as from on_event, belongs to the caller and must not end the loop.
+            self._error = error
+        finally:
+            start = None
+            self._finish()
+
+    def _finish(self) -> None:
+        self._ended = True
+        self._end.release()
+
+
+def _has_context(problem: BaseException) -> bool:
+    return isinstance(problem.__context__, CallCancelledError)
+
+
+def _context() -> Context:
+    context = copy_context()
+    # All the caller's variables but the mark of the loop it may be running in.
+    for variable in context:
+        if variable.name == "current_async_library_cvar":
+            context.run(variable.set, None)
+    return context
