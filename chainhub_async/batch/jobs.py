@@ -98,6 +98,8 @@ class PlannedJob:
         key: see `Outcome`.
         action: what would be done.
         images: how many images would be billed.
+        billed: whether the job, in any run so far, cost money. What is to be sent all the same may
+            be paid for twice, or is paid for again.
         error: why it would be held or refused.
     """
 
@@ -106,4 +108,5 @@ class PlannedJob:
     key: str | None = None
     action: PlanAction
     images: int = 0
+    billed: Billed = Billed.NO
     error: ChainHubError | None = None

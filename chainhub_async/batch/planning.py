@@ -113,6 +113,7 @@ class _Planner:
             key=item.key,
             action=action,
             images=item.http.images if action is PlanAction.SEND else 0,
+            billed=decision.job.billed,
             error=(decision.job.error or why_held(decision)) if held else None,
         )
 

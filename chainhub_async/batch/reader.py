@@ -28,11 +28,42 @@ from chainhub_async.errors import Billed, LedgerError, printable
 # Read in steps rather than with one open query: that would keep a run from truncating its log, or,
 # on file systems without shared memory, from writing at all.
 _STEP = 500
-
 _JOB = (
     "jobs.key, jobs.state, jobs.billed, jobs.images, jobs.options, jobs.error, jobs.request_id,"
     " jobs.updated_at"
 )
+
+
+@attrs.frozen
+class LedgerFile:
+    """A file that was saved, as recorded.
+
+    Attributes:
+        number: of the image within its result, from 1.
+        path: where it was saved.
+        bytes: its size.
+        modified_ns: its modification time.
+        received_at: when the gateway responded, as ISO 8601; None if that is not known.
+    """
+
+    number: int
+    path: str
+    bytes: int
+    modified_ns: int
+    received_at: str | None
+
+
+@attrs.frozen(kw_only=True)
+class RunCosts:
+    """What the latest run was, or may have been, billed for.
+
+    Attributes:
+        images: how many images, counting each attempt.
+        open_calls: how many calls have left completely, and wait for a response.
+    """
+
+    images: int = 0
+    open_calls: int = 0
 
 
 class LedgerReader:
@@ -83,6 +114,23 @@ class LedgerReader:
             billed=yes,
             maybe_billed=maybe,
         )
+
+    def files(self) -> Iterator[LedgerFile]:
+        """Yields the files of the jobs that are `SAVED`."""
+        after: tuple[Any, ...] = ("", "", 0)
+        while True:
+            with self._reading():
+                rows = self._connection.execute(_FILES, (*after, _STEP)).fetchall()
+            yield from (LedgerFile(*row[2:]) for row in rows)
+            if len(rows) < _STEP:
+                return
+            after = rows[-1][:3]
+
+    def last_costs(self) -> RunCosts:
+        """Returns what the latest run cost so far, also while it is going on."""
+        with self._reading():
+            ((images, open_calls),) = self._connection.execute(_COSTS)
+        return RunCosts(images=images, open_calls=open_calls)
 
     def shares(
         self, states: Collection[JobState], keys: Sequence[str] = ()
@@ -242,6 +290,22 @@ _COUNTS = """
                 OR (ended_at IS NULL AND sent_at IS NOT NULL))) AS maybe
         FROM jobs
     )
+"""
+
+# CROSS JOIN: in the order of the files, a step at a time, and not of all jobs for each step.
+_FILES = """
+    SELECT source, key, number, path, bytes, modified_ns, received_at
+    FROM outputs CROSS JOIN jobs USING (key)
+    WHERE (source, key, number) > (?, ?, ?) AND state = 'SAVED'
+    ORDER BY source, key, number LIMIT ?
+"""
+
+_COSTS = """
+    SELECT coalesce(sum(images * (attempts.billed IN ('maybe', 'yes') OR is_open)), 0),
+           coalesce(sum(is_open), 0)
+    FROM (SELECT key, billed, ended_at IS NULL AND sent_at IS NOT NULL AS is_open
+          FROM attempts WHERE run = (SELECT max(id) FROM runs)) AS attempts
+         JOIN jobs USING (key)
 """
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chainhub_async.cli import call_options, exits, output
+from chainhub_async.cli import call_options, exits, json_words, output
 from chainhub_async.cli.problems import Failed, NotSetUp
 
 if TYPE_CHECKING:
@@ -51,7 +51,10 @@ downloaded, and what may have been billed without a result is not sent again unl
 
 The paths of new files are printed on standard output, one per line; everything else on standard
 error. Ctrl-C starts nothing new and waits a while for what is paid for; a second Ctrl-C exits
-at once, and loses nothing that was recorded.
+at once, says what may have been billed, and loses nothing that was recorded.
+
+Results are not taken for photos by later runs, if a ledger knows them that lies beside them or
+was used with the same output directory.
 """
 
 
@@ -77,7 +80,8 @@ at once, and loses nothing that was recorded.
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Where the batch is recorded, for the next run to go on from there. Default: "
-    f"{_LEDGER} in the output directory, or {_EMULATOR_LEDGER} with --emulator.",
+    f"{_LEDGER} in the output directory, or {_EMULATOR_LEDGER} with --emulator. One elsewhere is "
+    "noted in the output directory, in .chainhub-ledgers.",
 )
 @click.option(
     "--dry-run",
@@ -118,7 +122,12 @@ at once, and loses nothing that was recorded.
 )
 @click.option("--ordered", is_flag=True, help="Print in the order of the photos.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print one line of JSON per photo instead of paths."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help=f"{json_words.OUTCOME_HELP}key (of its job in the ledger), spent (images billed or maybe "
+    "billed in this run). With --dry-run: index, image, action, key, images (to be billed), billed "
+    "(by an earlier run) and error.",
 )
 @call_options.of_client()
 @call_options.quiet
@@ -132,6 +141,7 @@ def command(context: click.Context, /, **given: Any) -> None:
 def _work(*, dry_run: bool, yes: bool, quiet: bool, **given: Any) -> int:
     import anyio
 
+    from chainhub_async.cli.batch_results import note
     from chainhub_async.errors import ChainHubError
 
     emulated: bool = given["emulated"]
@@ -144,6 +154,7 @@ def _work(*, dry_run: bool, yes: bool, quiet: bool, **given: Any) -> int:
     except ChainHubError as problem:
         raise NotSetUp(problem.message) from None
     call_options.prepare(session.directory)
+    note(session.directory, session.ledger)
     return anyio.run(session.run)
 
 
@@ -185,7 +196,8 @@ def _session(
     )
     if inputs.left_out and not quiet:
         output.stderr().line(
-            f"Results of earlier runs were found and not taken as photos: {inputs.left_out:,}."
+            f"Results of earlier runs were found and not taken as photos: {inputs.left_out:,}. "
+            "Named one by one, or in a folder of their own, those of other batches are taken."
         )
     return BatchSession(
         inputs=inputs,

@@ -7,6 +7,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from chainhub_async.batch.jobs import JobState, Outcome
 from chainhub_async.cli import batch_wording, exits, output
 from chainhub_async.cli.batch_display import BatchDisplay
 from chainhub_async.cli.batch_meter import Meter, is_unstarted
+from chainhub_async.cli.json_words import error_facts
 from chainhub_async.cli.outcome import ACCOUNT_ERRORS
 from chainhub_async.errors import (
     ChainHubError,
@@ -45,6 +47,7 @@ class BatchDesk:
         self._quiet = quiet
         self._stdout, self._stderr = output.stdout(), output.stderr()
         self._on_terminal = output.is_terminal(sys.stdout)
+        self._in_one = output.are_one(sys.stdout, sys.stderr)
         self._codes: set[int] = set()
         self._states: Counter[JobState] = Counter()
         self._unreadable = 0
@@ -58,7 +61,8 @@ class BatchDesk:
         state = outcome.state
         self._states[JobState.SAVED if state is JobState.SKIPPED else state] += 1
         self._unreadable += state is JobState.REFUSED and outcome.key is None
-        self._print(self._lines(outcome), self._sentences(outcome))
+        lines = self._lines(outcome)
+        self._print(lines, self._sentences(outcome, is_told=bool(lines) and self._in_one))
 
     def tell_stop(self, reason: ChainHubError) -> None:
         """Says once why nothing new is started, and remembers it for the exit code."""
@@ -72,6 +76,12 @@ class BatchDesk:
         self._told_stop = True
         self._display.close()
         self._stderr.line(sentence)
+
+    def tell_end(self, sentence: str) -> None:
+        """Says the last words, from a signal handler."""
+        with suppress(RuntimeError):  # a line is just being written
+            self._display.close()
+        output.last_words(sentence)
 
     def fail(self, message: str, code: int) -> None:
         """Says what ended the run early."""
@@ -110,13 +120,13 @@ class BatchDesk:
         for sentence in sentences:
             self._stderr.line(sentence)
 
-    def _sentences(self, outcome: Outcome) -> list[str]:
+    def _sentences(self, outcome: Outcome, *, is_told: bool) -> list[str]:
         problem = batch_wording.problem(outcome)
         name = batch_wording.name(outcome.request.image)
         if problem:
             return [f"{outcome.state.value} {name}: {problem}"]
         # The bar tells of what goes well, and the summary of what was not started.
-        if self._quiet or self._display.is_live or is_unstarted(outcome):
+        if self._quiet or self._display.is_live or is_told or is_unstarted(outcome):
             return []
         saved = ", ".join(printable(path, 5000) for path in self._saved(outcome))
         return [f"{outcome.state.value} {name}{' → ' if saved else ''}{saved}"]
@@ -170,13 +180,3 @@ def as_json(outcome: Outcome, saved: Sequence[Path]) -> str:
         "request_id": told or (None if error is None else error.request_id),
         "error": None if error is None else error_facts(error),
     })  # fmt: skip
-
-
-def error_facts(error: ChainHubError) -> dict[str, object]:
-    """Returns what `--json` tells of an error."""
-    return {
-        "type": type(error).__name__,
-        "message": error.message,
-        "status": error.status,
-        "code": error.code,
-    }

@@ -17,60 +17,37 @@ from chainhub_async.cli.batch_meter import Meter
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+    from rich.live import Live
 
 _SECONDS_PER_FRAME = 0.25
 
 
 class BatchDisplay:
-    """Shows nothing. Entered before the first outcome, left after the last.
+    """A bar for all inputs, which disappears at the end; lines written `aside` stay. Or nothing.
 
-    Attributes:
-        is_live: whether something is shown that tells of what goes well.
-    """
-
-    is_live = False
-
-    def __enter__(self) -> BatchDisplay:  # noqa: PYI034 - no Self before 3.11
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Ends the display; may be called twice."""
-
-    @contextmanager
-    def aside(self) -> Generator[None, None, None]:
-        """Hides the display while lines are written."""
-        yield
-
-    async def keep_fresh(self) -> None:
-        """Shows what has changed, until cancelled."""
-
-
-class LiveDisplay(BatchDisplay):
-    """Shows a bar for all inputs, which disappears at the end; lines written `aside` stay.
+    Entered before the first outcome, left after the last.
 
     Args:
         meter: what is shown.
         price: of an image.
+        is_live: whether anything is shown.
+
+    Attributes:
+        is_live: the same.
     """
 
-    is_live = True
+    def __init__(self, meter: Meter, price: Decimal | None, *, is_live: bool) -> None:
+        self.is_live = is_live
+        self._meter = meter
+        self._price = price
+        self._is_shown = False
+        self._live: Live | None = self._made() if is_live else None
 
-    def __init__(self, meter: Meter, price: Decimal | None) -> None:
+    def _made(self) -> Live:
         from rich.console import Console
         from rich.live import Live
 
-        self._meter = meter
-        self._price = price
-        self._closed = False
-        self.live: Live = Live(
+        return Live(
             get_renderable=self.render,
             console=Console(stderr=True, markup=False, emoji=False, highlight=False),
             # Not from a thread of its own, which would look while the numbers change.
@@ -81,30 +58,43 @@ class LiveDisplay(BatchDisplay):
             redirect_stderr=False,
         )
 
-    def __enter__(self) -> BatchDisplay:
+    def __enter__(self) -> BatchDisplay:  # noqa: PYI034 - no Self before 3.11
         """Starts the display."""
-        self.live.start(refresh=True)
+        if self._live is not None:
+            self._is_shown = True
+            self._live.start(refresh=True)
         return self
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Ends it."""
+        self.close()
+
     def close(self) -> None:
-        """Removes the bar, and shows the cursor again."""
-        self._closed = True
-        self.live.stop()
+        """Removes the bar, and shows the cursor again; may be called twice."""
+        self._is_shown = False
+        if self._live is not None:
+            self._live.stop()
 
     @contextmanager
     def aside(self) -> Generator[None, None, None]:
         """Hides the bar inside the block."""
-        self.live.stop()
+        if self._live is not None:
+            self._live.stop()
         try:
             yield
         finally:
-            if not self._closed:
-                self.live.start(refresh=True)
+            if self._live is not None and self._is_shown:
+                self._live.start(refresh=True)
 
     async def keep_fresh(self) -> None:
-        """Draws the bar anew, a few times in a second."""
-        while not self._closed:
-            self.live.refresh()
+        """Draws the bar anew, a few times in a second, until it is closed or this is cancelled."""
+        while self._live is not None and self._is_shown:
+            self._live.refresh()
             await anyio.sleep(_SECONDS_PER_FRAME)
 
     def render(self) -> RenderableType:
@@ -135,6 +125,4 @@ def is_drawable() -> bool:
 
 def display_for(meter: Meter, price: Decimal | None, *, quiet: bool) -> BatchDisplay:
     """Returns the display that suits standard error."""
-    if quiet or not is_drawable():
-        return BatchDisplay()
-    return LiveDisplay(meter, price)
+    return BatchDisplay(meter, price, is_live=not quiet and is_drawable())

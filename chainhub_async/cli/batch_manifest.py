@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import codecs
 import csv
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,7 +28,11 @@ _EXCLUDED = {
     "style_reference_images": "style_codes",
 }
 
-_Row = tuple[int, Mapping[str, Any]]
+# Rows that cannot be used: so many are told of, and the others counted.
+_MOST_TOLD = 20
+
+# What returns a row, or raises; and the line at which it begins.
+_Row = tuple[int, Callable[[], Mapping[str, Any]]]
 
 
 def is_manifest(path: Path) -> bool:
@@ -36,7 +41,7 @@ def is_manifest(path: Path) -> bool:
 
 
 class ManifestError(click.ClickException):
-    """A manifest cannot be used; the message names file and line."""
+    """A manifest cannot be used; the message names file and line, of each row that is at fault."""
 
     exit_code = exits.USAGE
 
@@ -56,25 +61,48 @@ class Manifest:
     def __iter__(self) -> Iterator[ReplaceBackground]:
         with self._reading() as file:
             for line, row in self._rows(file):
-                yield self._call(line, row)
+                yield self._call(line, row())
 
     def check(self) -> int:
         """Returns how many rows there are, having checked everything but the images.
 
         Raises:
-            ManifestError: there are none, or one is invalid.
+            ManifestError: there are none, or some are invalid.
         """
-        number = 0
+        number = bad = 0
+        told: list[str] = []
         with self._reading() as file:
-            for line, row in self._rows(file):
-                call = self._call(line, row)
-                with self._at(line):
-                    ideogram.checked_options(call)
-                    ideogram.style_references(call)
+            for problem in self._problems(file):
                 number += 1
+                if problem is not None:
+                    bad += 1
+                    told += [problem.message][: _MOST_TOLD - len(told)]
+        if bad > len(told):
+            told.append(f"... and {bad - len(told):,} more rows that cannot be used.")
+        if told:
+            raise ManifestError("\n".join(told))
         if not number:
             raise ManifestError(f"{self._shown} contains no rows, only column names or nothing.")
         return number
+
+    def _problems(self, file: TextIO) -> Iterator[ManifestError | None]:
+        """Yields what is wrong with each row, or None."""
+        try:
+            for line, row in self._rows(file):
+                try:
+                    self._check(line, row())
+                except ManifestError as problem:
+                    yield problem
+                else:
+                    yield None
+        except ManifestError as problem:  # what follows cannot be read
+            yield problem
+
+    def _check(self, line: int, row: Mapping[str, Any]) -> None:
+        call = self._call(line, row)
+        with self._at(line):
+            ideogram.checked_options(call)
+            ideogram.style_references(call)
 
     @property
     def _shown(self) -> str:
@@ -124,14 +152,16 @@ class Manifest:
 
     def _json_rows(self, file: TextIO) -> Iterator[_Row]:
         for line, text in enumerate(file, start=1):
-            if not text.strip():
-                continue
-            with self._at(line):
-                row = load("The line", text)
-            if not isinstance(row, dict):
-                raise self._error(line, "a JSON object is expected on each line.")
-            self._check_columns(line, row)
-            yield line, row
+            if text.strip():
+                yield line, partial(self._json_row, line, text)
+
+    def _json_row(self, line: int, text: str) -> Mapping[str, Any]:
+        with self._at(line):
+            row = load("The line", text)
+        if not isinstance(row, dict):
+            raise self._error(line, "a JSON object is expected on each line.")
+        self._check_columns(line, row)
+        return row
 
     def _csv_rows(self, file: TextIO) -> Iterator[_Row]:
         columns: Sequence[str] | None = None
@@ -139,17 +169,22 @@ class Manifest:
             if columns is None:
                 columns = [cell.strip().lower() for cell in cells]
                 self._check_header(line, columns)
-                continue
-            if any(not is_empty(cell) for cell in cells[len(columns) :]):
-                raise self._error(
-                    line,
-                    f"it has {len(cells)} values, but there are {len(columns)} columns; a value "
-                    'that contains the separator is written in "quotes".',
-                )
-            row = dict(zip(columns, cells, strict=False))
-            if not is_empty(row.pop("", None)):
-                raise self._error(line, "it has a value in a column without a name.")
-            yield line, row
+            else:
+                yield line, partial(self._csv_row, line, columns, cells)
+
+    def _csv_row(
+        self, line: int, columns: Sequence[str], cells: Sequence[str]
+    ) -> Mapping[str, Any]:
+        if any(not is_empty(cell) for cell in cells[len(columns) :]):
+            raise self._error(
+                line,
+                f"it has {len(cells)} values, but there are {len(columns)} columns; a value "
+                'that contains the separator is written in "quotes".',
+            )
+        row = dict(zip(columns, cells, strict=False))
+        if not is_empty(row.pop("", None)):
+            raise self._error(line, "it has a value in a column without a name.")
+        return row
 
     def _records(self, file: TextIO) -> Iterator[tuple[int, list[str]]]:
         """Yields the records that are not blank, with the line at which each begins."""

@@ -15,9 +15,11 @@ import attrs
 from chainhub_async.batch.front import AsyncBatch
 from chainhub_async.batch.jobs import PlanAction, PlannedJob
 from chainhub_async.cli import batch_wording, exits, output
-from chainhub_async.cli.batch_desk import code_of_error, error_facts
+from chainhub_async.cli.batch_desk import code_of_error
 from chainhub_async.cli.batch_display import is_drawable
 from chainhub_async.cli.batch_sources import Inputs
+from chainhub_async.cli.json_words import error_facts
+from chainhub_async.errors import Billed
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -27,17 +29,20 @@ class Forecast:
     Attributes:
         counts: how many inputs would be treated how.
         images: how many images would be billed.
+        again: how many of these did cost money before, or may have.
         codes: the exit codes of a run in which every call succeeds.
     """
 
     counts: Counter[PlanAction] = attrs.field(factory=Counter[PlanAction])
     images: int = 0
+    again: Counter[Billed] = attrs.field(factory=Counter[Billed])
     codes: set[int] = attrs.field(factory=set[int])
 
     def take(self, planned: PlannedJob) -> None:
         """Counts an input."""
         self.counts[planned.action] += 1
         self.images += planned.images
+        self.again[planned.billed] += planned.images
         if planned.action is PlanAction.HOLD:
             self.codes.add(exits.BILLED)
         elif planned.action is PlanAction.REFUSE:
@@ -47,7 +52,7 @@ class Forecast:
 
     def summary(self, price: Decimal | None, limit: int | None) -> str:
         """Returns it as a sentence."""
-        return batch_wording.planned(self.counts, self.images, price, limit)
+        return batch_wording.planned(self.counts, self.images, price, limit, self.again)
 
 
 async def forecast(
@@ -97,9 +102,10 @@ class Listing:
                 "action": planned.action.value,
                 "key": planned.key,
                 "images": planned.images,
+                "billed": planned.billed.value,
                 "error": None if error is None else error_facts(error),
             })  # fmt: skip
-        told = "" if error is None else error.message
+        told = batch_wording.plan_detail(planned)
         action = planned.action.value
         if self._on_terminal:
             return f"{action:<9}  {batch_wording.name(image)}{'  →  ' if told else ''}{told}"

@@ -11,6 +11,7 @@ import anyio
 import attrs
 
 from chainhub_async.batch.front import AsyncBatch
+from chainhub_async.batch.reader import LedgerReader, RunCosts
 from chainhub_async.cli import batch_wording, exits, output
 from chainhub_async.cli.batch_desk import BatchDesk, code_of_error
 from chainhub_async.cli.batch_display import display_for
@@ -22,7 +23,7 @@ from chainhub_async.cli.hubs import hub_for
 from chainhub_async.cli.interrupts import heeding
 from chainhub_async.client import AsyncChainHub
 from chainhub_async.config import Limits, Timeout
-from chainhub_async.errors import ChainHubError
+from chainhub_async.errors import ChainHubError, LedgerError
 
 # Seconds that calls which are paid for get to end after the first signal.
 _GRACE = 30.0
@@ -107,7 +108,7 @@ class BatchSession:
         display = display_for(meter, self.price, quiet=self.quiet)
         desk = BatchDesk(meter, display, self.directory, as_json=self.as_json, quiet=self.quiet)
         work = _Work(session=self, meter=meter, desk=desk)
-        with heeding(work.stop) as interruption, display:
+        with heeding(work.stop, work.cut_off) as interruption, display:
             async with anyio.create_task_group() as group:
                 group.start_soon(display.keep_fresh)
                 await work.all()
@@ -166,11 +167,28 @@ class _Work:
         if batch is None:
             self._scope.cancel()
             return
-        self.desk.tell_interruption(batch_wording.waiting(_paid_for(batch), _GRACE))
+        self.desk.tell_interruption(batch_wording.waiting(self._costs().open_calls, _GRACE))
         batch.stop()
 
+    def cut_off(self) -> None:
+        """Says the last words; called from a signal handler."""
+        spent = max(self._costs().images, self.meter.spent)
+        session = self.session
+        sentence = batch_wording.cut_off(
+            spent,
+            spent - self.meter.spent,
+            session.price,
+            session.ledger,
+            emulated=session.emulated,
+        )
+        self.desk.tell_end(sentence)
 
-def _paid_for(batch: AsyncBatch) -> int:
-    """Returns how many calls are under way that are, or may be, paid for."""
-    engine = batch._engine  # noqa: SLF001 - of this package
-    return 0 if engine is None else sum(one.is_worth_waiting_for for one in engine.activities)
+    def _costs(self) -> RunCosts:
+        """Returns what the ledger knows of this run."""
+        if self._batch is None:
+            return RunCosts()
+        try:
+            with LedgerReader(self.session.ledger) as reader:
+                return reader.last_costs()
+        except LedgerError:
+            return RunCosts(images=self._batch.spent)

@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 import click
 
-from chainhub_async.cli.batch_manifest import Manifest, is_manifest
-from chainhub_async.cli.batch_results import Results
+from chainhub_async.cli.batch_manifest import Manifest, ManifestError, is_manifest
+from chainhub_async.cli.batch_results import Results, ledgers_of
 from chainhub_async.errors import InvalidOptionError, printable
 from chainhub_async.models import ReplaceBackground
 from chainhub_async.resources import ideogram
@@ -72,29 +72,50 @@ def inputs_of(
 
     Raises:
         click.UsageError: a source cannot be used.
-        ManifestError: a manifest cannot be used.
+        ManifestError: manifests cannot be used.
     """
     parts: list[Photos | Manifest] = []
+    bad: list[str] = []
     found: set[Path] = set()
     total = left_out = 0
     for source in sources:
         path = Path(source)
         if is_manifest(path) and path.exists() and not path.is_dir():
             manifest = Manifest(path=path, defaults=options)
-            total += manifest.check()
+            try:
+                total += manifest.check()
+            except ManifestError as problem:
+                bad.append(problem.message)
             parts.append(manifest)
             continue
         photos = _photos(source, recursive=recursive)
         new = [each for each in photos if each not in results]
+        if path.is_dir() or not os.path.lexists(source):
+            new = _originals(new)
         left_out += len(photos) - len(new)
         paths = list(_not_yet(found, new))
         total += len(paths)
         parts.append(Photos(paths=paths, options=options))
+    if bad:
+        raise ManifestError("\n".join(bad))
     if found:
         _check(options)
     if not total:
         raise click.UsageError("Every photo found is a result of an earlier run; nothing is left.")
     return Inputs(parts=parts, total=total, left_out=left_out)
+
+
+def _originals(photos: list[str]) -> list[str]:
+    """Returns those of the photos found by a search that are no results of other batches.
+
+    A folder with nothing but results is meant.
+
+    Raises:
+        click.UsageError: it cannot be known which are results.
+    """
+    folders = {os.path.dirname(photo) for photo in photos}  # noqa: PTH120 - many
+    earlier = Results.of({ledger for folder in folders for ledger in ledgers_of(folder)})
+    return [photo for photo in photos if photo not in earlier] or photos
 
 
 def _not_yet(found: set[Path], photos: Sequence[str]) -> Iterator[str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from chainhub_async.batch.facts import LedgerCounts
-from chainhub_async.batch.jobs import JobState, Outcome, PlanAction
+from chainhub_async.batch.jobs import JobState, Outcome, PlanAction, PlannedJob
 from chainhub_async.cli import ledger_words
 from chainhub_async.cli.batch_meter import NOT_STARTED, Meter, is_unstarted, was_sent
+from chainhub_async.cli.ledger_files import FileCounts
 from chainhub_async.cli.ledger_words import count
 from chainhub_async.cli.wording import billed, failure
 from chainhub_async.errors import APIError, Billed, ChainHubError, SpendLimitError, printable
@@ -83,15 +85,38 @@ def cost(images: int, price: Decimal | None) -> str:
     return told if price is None else f"{told} at {price:f} = {images * price:f}"
 
 
+def plan_detail(planned: PlannedJob) -> str:
+    """Returns what there is to know of a plan besides its action, on one line; often nothing."""
+    if planned.error is not None:
+        return planned.error.message
+    if planned.action is not PlanAction.SEND:
+        return ""
+    return ledger_words.paid_twice({planned.billed: planned.images}) or ""
+
+
 def planned(
-    counts: Mapping[PlanAction, int], images: int, price: Decimal | None, limit: int | None
+    counts: Mapping[PlanAction, int],
+    images: int,
+    price: Decimal | None,
+    limit: int | None,
+    again: Mapping[Billed, int],
 ) -> str:
-    """Returns the summary of a plan."""
+    """Returns the summary of a plan.
+
+    Args:
+        counts: how many inputs would be treated how.
+        images: how many images would be billed.
+        price: of an image.
+        limit: how many may be billed at most.
+        again: how many of the images did cost money before, or may have.
+    """
     said = [f"{counts[action]:,} {text}" for action, text in _ACTIONS.items() if counts.get(action)]
     total = count(sum(counts.values()), "photo")
     text = f"{total}: {', '.join(said)}. To be billed: {cost(images, price)}."
     if limit is not None and images > limit:
         text += f" --max-images stops at {cost(limit, price)}."
+    if (risk := ledger_words.paid_twice(again)) is not None:
+        text += f" OF THESE, {risk}."
     return text
 
 
@@ -105,23 +130,47 @@ def summary(meter: Meter, price: Decimal | None, *, emulated: bool) -> str:
     if missing := meter.total - meter.done:
         said.append(f"{missing:,} not looked at")
     text = f"{count(meter.total, 'photo')}: {', '.join(said) or 'nothing done'}."
+    return f"{text} {_spent(meter.spent, price, emulated=emulated)}."
+
+
+def _spent(images: int, price: Decimal | None, *, emulated: bool) -> str:
     what = "The gateway would have billed" if emulated else "Billed or maybe billed in this run"
-    return f"{text} {what}: {cost(meter.spent, price)}."
+    return f"{what}: {cost(images, price)}"
 
 
 def advice(counts: Mapping[JobState, int], unreadable: int, ledger: Path) -> Iterator[str]:
     """Yields what to do next."""
     known = LedgerCounts(inputs=counts, unreadable=unreadable, jobs=0, billed=0, maybe_billed=0)
-    yield from ledger_words.advice(known, ledger)
+    yield from ledger_words.advice(known, FileCounts(), ledger)
 
 
 def waiting(number: int, seconds: float) -> str:
     """Returns what is said at the first signal."""
-    if not number:
-        return "Stopping: nothing that is paid for is under way."
+    paid = count(number, "paid call") if number else "downloads, if there are any"
     return (
-        f"Stopping: nothing new is started. Waiting up to {seconds:.0f} s for "
-        f"{count(number, 'paid call')}; press Ctrl-C again to stop at once."
+        f"Stopping: nothing new is started. Waiting up to {seconds:.0f} s for {paid}; press Ctrl-C "
+        "again to stop at once."
+    )
+
+
+def cut_off(
+    spent: int, open_images: int, price: Decimal | None, ledger: Path, *, emulated: bool
+) -> str:
+    """Returns the last line of a run that a second Ctrl-C ends.
+
+    Args:
+        spent: for how many images it was, or may have been, billed.
+        open_images: how many of these are of photos whose end it does not see.
+        price: of an image.
+        ledger: the ledger.
+        emulated: whether an emulator stood in for the gateway.
+    """
+    shown = name(shlex.quote(str(ledger)))
+    return (
+        f"Stopped at once. {_spent(spent, price, emulated=emulated)}, of which {open_images:,} "
+        f"{'is' if open_images == 1 else 'are'} not saved yet. All of it is recorded: run the same "
+        "command again to go on; it downloads what is paid for, and holds what may be. To look at "
+        f"it: chainhub ledger status {shown}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -78,7 +78,7 @@ def command(
         )
     except LedgerError as problem:
         raise Failed(problem.message) from None
-    _tell(page, embed=embed, missing=pictures.missing)
+    _tell(page, embed=embed, absent=list(gallery_pictures.absences(pictures.absent)))
 
 
 def _items(shown: Path, before: Path | None) -> Iterator[GalleryItem]:
@@ -106,7 +106,7 @@ def _check_page(page: Path) -> None:
         raise Failed(f"{printable(page)!r} cannot be written: {problem.strerror}.") from None
 
 
-def _tell(page: Path, *, embed: bool, missing: int) -> None:
+def _tell(page: Path, *, embed: bool, absent: Sequence[str]) -> None:
     stdout, stderr = output.stdout(), output.stderr()
     stdout.line(printable(page, 5000) if output.is_terminal(sys.stdout) else os.fsencode(page))
     size = page.stat().st_size / 1e6
@@ -115,8 +115,5 @@ def _tell(page: Path, *, embed: bool, missing: int) -> None:
         if embed
         else "The page refers to the pictures: keep them where they are, or use --embed."
     )
-    if missing:
-        stderr.line(
-            f"{missing} picture{'' if missing == 1 else 's'} could not be found or read; the page "
-            "says so."
-        )
+    if absent:
+        stderr.line(f"Files that are not shown: {', '.join(absent)}. The page says which.")

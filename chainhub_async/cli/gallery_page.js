@@ -31,26 +31,53 @@
   }
   const states = Object.keys(LABELS).filter((state) => data.items.some((item) => item.state === state));
   const held = (state) => data.items.filter((item) => item.state === state).length;
+  // What a ledger holds may be refused, and so no image at all.
+  const items = (n) => states.length ? `${number(n)} ${n === 1 ? "input" : "inputs"}` : images(n);
 
   // ---- One comparison, on a card or large --------------------------------------------------
 
   const srcOf = (picture) => (picture && picture.src) || "";
 
-  function absence(item, after) {
-    if (after && after.gone) return "The result's file is missing.";
-    if (item.before && item.before.gone) return "The original's file is missing.";
-    if (!after && item.state === "SAVED") return "The result was withheld as unsafe.";
-    return "";
+  const ABSENT = {
+    gone: "file is missing.",
+    unreadable: "file cannot be read.",
+    other: "file is no JPEG, PNG or WebP.",
+    large: "file is too large to be part of this page.",
+    broken: "file is missing or damaged, and cannot be shown.",
+  };
+  const NO_RESULT = {
+    ACCEPTED: "The result is paid for, but not saved yet.",
+    SENDING: "There is no result yet: it is being sent, or was interrupted in that.",
+    PENDING: "There is no result yet: it has not been sent, or failed at no cost.",
+    REFUSED: "There is no result: it was refused, and not billed.",
+    UNCERTAIN: "There is no result, but it may have been billed.",
+    EXPIRED: "The result was paid for, but has expired.",
+  };
+
+  function withheld(item) {
+    const lost = item.images - item.after.length;
+    if (item.after.length === 0) return "The result was withheld as unsafe.";
+    return lost > 0 ? `${number(lost)} of ${images(item.images)} ${lost === 1 ? "was" : "were"} withheld as unsafe.` : "";
   }
 
-  function compare(item, chosen, eager) {
+  /** Why a picture is not shown, in sentences; often none. */
+  function absence(item, chosen) {
+    const after = item.after[chosen], said = [];
+    if (after && after.absent) said.push(`The result's ${ABSENT[after.absent]}`);
+    else if (!after && item.state && item.state !== "SAVED") said.push(NO_RESULT[item.state]);
+    if (item.state === "SAVED") said.push(withheld(item));
+    if (item.before && item.before.absent) said.push(`The original's ${ABSENT[item.before.absent]}`);
+    return said.filter(Boolean).join(" ");
+  }
+
+  function compare(item, chosen, eager, changed) {
     const tile = by("t-compare").content.firstElementChild.cloneNode(true);
     const find = (name) => tile.querySelector(name);
     const stage = find(".stage"), slide = find(".slide");
     const after = item.after[chosen];
     const parts = [
-      { image: find(".before"), src: srcOf(item.before), alt: `Before: ${item.name}` },
-      { image: find(".after"), src: srcOf(after), alt: `After: ${item.name}${item.prompt ? `, ${item.prompt}` : ""}` },
+      { image: find(".before"), picture: item.before, src: srcOf(item.before), alt: `Before: ${item.name}` },
+      { image: find(".after"), picture: after, src: srcOf(after), alt: `After: ${item.name}${item.prompt ? `, ${item.prompt}` : ""}` },
     ];
     const settle = () => {
       const shown = parts.filter((part) => part.src);
@@ -61,7 +88,7 @@
       stage.hidden = !shown.length;
       find(".none").hidden = shown.length > 0;
       for (const part of parts) part.image.hidden = !part.src;
-      find(".none p").textContent = item.broken || absence(item, after) || "There is no picture to show.";
+      find(".none p").textContent = absence(item, chosen) || "There is no picture to show.";
     };
     const fit = () => {
       const [before, result] = parts.map(({ image }) => image.naturalWidth && image.naturalWidth / image.naturalHeight);
@@ -77,9 +104,10 @@
       part.image.addEventListener("load", fit);
       part.image.addEventListener("error", () => {
         if (!part.src) return;
-        part.src = "";
-        item.broken = "The picture cannot be shown: its file is missing or damaged.";
+        part.src = part.picture.src = "";
+        part.picture.absent = "broken";
         settle();
+        if (changed) changed();
       });
       part.image.loading = eager ? "eager" : "lazy";
       if (part.src) part.image.src = part.src;
@@ -129,9 +157,12 @@
     const element = by("t-card").content.firstElementChild.cloneNode(true);
     const find = (name) => element.querySelector(name);
     const show = (chosen) => {
-      find(".place").replaceChildren(compare(item, chosen, false));
-      const partly = srcOf(item.before) || srcOf(item.after[chosen]);
-      fill(find(".note"), partly && absence(item, item.after[chosen]));
+      const note = () => {
+        const partly = srcOf(item.before) || srcOf(item.after[chosen]);
+        fill(find(".note"), partly && absence(item, chosen));
+      };
+      find(".place").replaceChildren(compare(item, chosen, false, note));
+      note();
     };
     find(".name").textContent = item.name;
     find(".card").classList.add(tone(item.state));
@@ -187,7 +218,7 @@
     by("empty").hidden = found.length > 0;
     const range = pages > 1 ? `${number(start + 1)}–${number(start + shown.length)} of ` : "";
     const all = found.length < data.items.length ? ` (of ${number(data.items.length)})` : "";
-    by("count").textContent = found.length ? `${range}${images(found.length)}${all}` : "None";
+    by("count").textContent = found.length ? `${range}${items(found.length)}${all}` : "None";
     by("shown").textContent = wish.state ? label(wish.state) : "All";
     by("pager").hidden = pages < 2;
     if (by("page").length !== pages) {
@@ -241,7 +272,7 @@
     at = index;
     const item = found[at];
     by("v-name").textContent = item.name;
-    by("v-place").textContent = `${number(at + 1)} of ${images(found.length)}`;
+    by("v-place").textContent = `${number(at + 1)} of ${items(found.length)}`;
     by("v-back").disabled = at === 0;
     by("v-on").disabled = at === found.length - 1;
     const show = (chosen) => by("v-stage").replaceChildren(compare(item, chosen, true));
@@ -284,9 +315,11 @@
 
   by("title").textContent = data.title;
   const undecided = held("UNCERTAIN") + held("EXPIRED");
+  const saved = data.items.filter((item) => item.state === "SAVED").flatMap((item) => item.after);
   by("lead").textContent = [
-    images(data.items.length),
-    states.length && `${number(held("SAVED"))} saved`,
+    items(data.items.length),
+    states.length && `${number(held("SAVED"))} saved (${images(saved.length)})`,
+    held("REFUSED") && `${number(held("REFUSED"))} refused`,
     undecided && `${number(undecided)} ${undecided === 1 ? "needs" : "need"} your decision`,
   ].filter(Boolean).join(" · ");
   by("foot").textContent = data.foot;

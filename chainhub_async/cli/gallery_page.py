@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from chainhub_async.cli.gallery_items import GalleryItem
+from chainhub_async.cli.gallery_pictures import Absence
 
 MARKER = "<!doctype html>\n<!-- Made by `chainhub gallery`, which may replace this file. -->\n"
 
-Show = Callable[[Path], str | None]
-"""Returns the URL of a picture, or None if it is missing."""
+Show = Callable[[Path], str | Absence]
+"""Returns the URL of a picture, or why it is not shown."""
 
 
 def render(items: Iterable[GalleryItem], show: Show, *, title: str, foot: str) -> Iterator[str]:
@@ -90,8 +91,8 @@ def _entry(item: GalleryItem, show: Show) -> dict[str, Any]:
 
 def _picture(path: Path, show: Show) -> dict[str, object]:
     url = show(path)
-    told: dict[str, object] = {"path": str(path)}
-    return told | ({"gone": True} if url is None else {"src": url})
+    shown = {"absent": url.value} if isinstance(url, Absence) else {"src": url}
+    return {"path": str(path), **shown}
 
 
 def _json(value: object) -> str:

@@ -6,7 +6,9 @@ import base64
 import io
 import os
 import warnings
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -20,6 +22,22 @@ _MOST_BYTES = 16 * 1024 * 1024
 # Sharp on a large screen.
 _LONGEST_SIDE = 1600
 _SMALL = 150_000
+# Firefox shows no data URL of more than 32 MiB, which is 24 MiB in Base64:
+# https://developer.mozilla.org/en-US/docs/Web/URI/Reference/Schemes/data
+_MOST_IN_URL = 24 * 1024 * 1024
+
+
+class Absence(str, Enum):
+    """Why a page does not show a picture; the values are those in the page."""
+
+    GONE = "gone"
+    """There is no such file."""
+    UNREADABLE = "unreadable"
+    """It cannot be read, or is no regular file."""
+    OTHER = "other"
+    """It is no JPEG, PNG or WebP."""
+    LARGE = "large"
+    """It is too large to be part of the page."""
 
 
 def are_few(items: Iterable[GalleryItem]) -> bool:
@@ -40,30 +58,46 @@ def can_scale() -> bool:
 
 
 class Pictures:
-    """Says what URL a page has for a picture, or None for one that is missing.
+    """Says what URL a page has for a picture, or why it has none.
 
     Args:
         page: the page's own path.
         embed: whether pictures become part of the page.
 
     Attributes:
-        missing: how many were missing.
+        absent: how many have none, and why.
     """
 
     def __init__(self, page: Path, *, embed: bool) -> None:
         self._folder = os.path.abspath(page.parent)  # noqa: PTH100 - as typed: a browser follows no links
         self._embed = embed
-        self.missing: int = 0
+        self.absent: Counter[Absence] = Counter()
 
-    def __call__(self, path: Path) -> str | None:
-        """Returns the URL, or None."""
+    def __call__(self, path: Path) -> str | Absence:
+        """Returns the URL, or why there is none."""
         try:
-            if path.is_file():
-                return _embedded(path) if self._embed else self._reference(path)
-        except (OSError, ValueError):
-            pass
-        self.missing += 1
-        return None
+            found = self._url(path)
+        except (
+            FileNotFoundError,
+            NotADirectoryError,
+            ValueError,
+        ):  # or no name that a file can have
+            found = Absence.GONE
+        except OSError:
+            found = Absence.UNREADABLE
+        if isinstance(found, Absence):
+            self.absent[found] += 1
+        return found
+
+    def _url(self, path: Path) -> str | Absence:
+        path.stat()
+        if not path.is_file():
+            return Absence.UNREADABLE
+        with path.open("rb") as file:
+            kind = formats.media_type(file.read(formats.HEAD_SIZE))
+        if kind is None:
+            return Absence.OTHER
+        return _embedded(path, kind) if self._embed else self._reference(path)
 
     def _reference(self, path: Path) -> str:
         try:
@@ -73,13 +107,26 @@ class Pictures:
         return quote(os.fsencode(relative.replace(os.sep, "/")))
 
 
-def _embedded(path: Path) -> str | None:
+def absences(absent: Counter[Absence]) -> Iterator[str]:
+    """Yields how many pictures a page does not show, and why."""
+    for why, one, many in (
+        (Absence.GONE, "is gone", "are gone"),
+        (Absence.UNREADABLE, "cannot be read", "cannot be read"),
+        (Absence.OTHER, "is no JPEG, PNG or WebP", "are no JPEG, PNG or WebP"),
+        (Absence.LARGE, "is too large to be part of the page", "are too large to be part of it"),
+    ):
+        if number := absent[why]:
+            yield f"{number:,} {one if number == 1 else many}"
+
+
+def _embedded(path: Path, kind: str) -> str | Absence:
+    if not can_scale() and path.stat().st_size > _MOST_IN_URL:
+        return Absence.LARGE
     data = path.read_bytes()
-    kind = formats.media_type(data[: formats.HEAD_SIZE])
-    if kind is None:
-        raise ValueError("not a picture")
     if len(data) > _SMALL and (smaller := _scaled(data)) is not None:
         kind, data = formats.WEBP, smaller
+    if len(data) > _MOST_IN_URL:
+        return Absence.LARGE
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 

@@ -47,8 +47,16 @@ def interruptible(on_first: Callable[[], object]) -> Generator[Interruption, Non
 
 
 @contextmanager
-def heeding(on_first: Callable[[], object]) -> Generator[Interruption, None, None]:
-    """As `interruptible`, but leaves it to `on_first` to end the block."""
+def heeding(
+    on_first: Callable[[], object], on_second: Callable[[], object] = lambda: None
+) -> Generator[Interruption, None, None]:
+    """As `interruptible`, but leaves it to `on_first` to end the block.
+
+    Args:
+        on_first: called on the event loop at the first signal.
+        on_second: called at a second Ctrl-C, wherever the main thread is just then; the process
+            ends after it.
+    """
     interruption = Interruption()
     loop: Any = current_token().native_token
 
@@ -57,9 +65,17 @@ def heeding(on_first: Callable[[], object]) -> Generator[Interruption, None, Non
             interruption.number = number
             on_first()
 
+    def end(number: int, _: object) -> None:
+        # As shells expect it; also at a third one, should the second not get that far.
+        signal.signal(number, signal.SIG_DFL)
+        try:
+            on_second()
+        finally:
+            signal.raise_signal(number)
+
     def handle(number: int, _: object) -> None:
         # Only SIGINT: wrappers and closing terminals send the others twice within a moment.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, end)
         loop.call_soon_threadsafe(stop, number)
 
     before = {number: signal.signal(number, handle) for number in _heeded()}

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from chainhub_async.batch.reader import LedgerReader
 
 _STATES = [state.value for state in JobState if state is not JobState.SKIPPED]
-_RETRIED = [state.value for state in (JobState.REFUSED, JobState.UNCERTAIN, JobState.EXPIRED)]
+_RETRIED = [
+    state.value
+    for state in (JobState.REFUSED, JobState.UNCERTAIN, JobState.EXPIRED, JobState.SAVED)
+]
 
 _ledger = click.argument("ledger", type=click.Path(path_type=Path))
 
@@ -46,23 +49,36 @@ def command() -> None:
 
 @command.command("status")
 @_ledger
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print a JSON object: inputs (how many, by state), unreadable (how many of those REFUSED "
+    "could not become calls), jobs, images (billed, maybe_billed), files (unchanged, changed, "
+    "gone, gone_lately: in the last 24 hours), last_run, next (what to do).",
+)
 def show_status(ledger: Path, *, as_json: bool) -> None:
-    """Show how many inputs are in which state, what was billed, and what to do next."""
-    from chainhub_async.cli import ledger_words
+    """Show how many inputs are in which state, what was billed, and what to do next.
+
+    It knows the inputs that runs have read so far, and looks whether the files of SAVED results are
+    still there.
+    """
+    from chainhub_async.cli import ledger_files, ledger_words
 
     with _reading(ledger) as reader:
         counts, run = reader.counts(), reader.last_run()
+        files = ledger_files.look(reader.files())
     if not as_json:
-        _print(ledger_words.status(counts, run, ledger))
+        _print(ledger_words.status(counts, files, run, ledger))
         return
     told = {
         "inputs": {state.value: number for state, number in counts.inputs.items()},
         "unreadable": counts.unreadable,
         "jobs": counts.jobs,
         "images": {"billed": counts.billed, "maybe_billed": counts.maybe_billed},
+        "files": attrs.asdict(files),
         "last_run": None if run is None else attrs.asdict(run),
-        "next": list(ledger_words.advice(counts, ledger)),
+        "next": list(ledger_words.advice(counts, files, ledger)),
     }
     _print([json.dumps(told)])
 
@@ -76,7 +92,14 @@ def show_status(ledger: Path, *, as_json: bool) -> None:
     multiple=True,
     help="Only inputs in this state. May be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per input.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one line of JSON per input, with the names of `batch --json`: image (null if it "
+    "was in memory), key, state, billed, images (how many it makes), options, saved, error, "
+    "request_id, attempts (how many), updated_at.",
+)
 def show_list(ledger: Path, states: tuple[str, ...], *, as_json: bool) -> None:
     """List the inputs: state, file, and where it was saved or why not.
 
@@ -98,8 +121,8 @@ def show_list(ledger: Path, states: tuple[str, ...], *, as_json: bool) -> None:
     "--format",
     "form",
     type=click.Choice(["csv", "jsonl"]),
-    help="csv is for spreadsheets; jsonl also contains the gateway's responses. Default: what the "
-    "name of FILE ends with, or csv.",
+    help="csv is for spreadsheets; jsonl has the objects of `list --json`, with the history of "
+    "attempts and the gateway's reply. Default: what the name of FILE ends with, or csv.",
 )
 @click.option(
     "-o",
@@ -154,12 +177,18 @@ def export(ledger: Path, form: str | None, target: Path | None, *, force: bool) 
 def retry(ledger: Path, states: tuple[str, ...], keys: tuple[str, ...], *, yes: bool) -> None:
     """Put jobs back, so that the next run of the batch sends them again.
 
-    Nothing is sent now. UNCERTAIN jobs may be paid for twice; EXPIRED ones are paid for again.
+    Nothing is sent now. UNCERTAIN jobs may be paid for twice; EXPIRED ones are paid for again, and
+    so are SAVED ones, such as those whose files are lost: these are named by --key.
     """
     from chainhub_async.batch.ledger import retry_jobs
     from chainhub_async.cli.ledger_words import count, warning
 
     chosen = [JobState(state) for state in states]
+    if JobState.SAVED in chosen and not keys:
+        raise click.UsageError(
+            "Nothing was changed: --state SAVED needs --key, since it would put back everything "
+            "that is done. `chainhub ledger list --json` shows the keys."
+        )
     with _reading(ledger) as reader:
         shares = reader.shares(chosen, keys)
     stderr = output.stderr()

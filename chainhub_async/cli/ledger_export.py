@@ -13,10 +13,11 @@ import attrs
 
 from chainhub_async.batch.facts import LedgerEntry, LedgerReply
 from chainhub_async.batch.reader import LedgerReader
+from chainhub_async.cli.json_words import recorded_error_facts
 from chainhub_async.errors import printable
 
 _COLUMNS = (
-    *("source", "state", "billed", "images", "prompt", "options", "saved"),
+    *("image", "state", "billed", "images", "prompt", "options", "saved"),
     *("error_type", "error_message", "status", "code", "request_id"),
     *("attempts", "history", "updated_at", "key"),
 )
@@ -28,14 +29,14 @@ _FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d",
 def facts(entry: LedgerEntry) -> dict[str, Any]:
     """Returns what `list --json` shows of an entry."""
     return {
-        "source": entry.source or None,
+        "image": entry.source or None,
         "key": entry.key,
         "state": entry.state.value,
         "billed": entry.billed.value,
         "images": entry.images,
         "options": [list(pair) for pair in entry.options],
         "saved": list(entry.saved),
-        "error": dict(entry.error) or None,
+        "error": recorded_error_facts(entry.error),
         "request_id": entry.request_id,
         "attempts": entry.attempts,
         "updated_at": entry.updated_at,
@@ -46,7 +47,7 @@ def json_lines(reader: LedgerReader) -> Iterator[str]:
     """Yields an object for each input: ASCII only, so that it cannot control a terminal."""
     for entry in reader.entries():
         history, reply = _further(reader, entry)
-        yield json.dumps(facts(entry) | {"attempts": history, "reply": _reply(reply)})
+        yield json.dumps(facts(entry) | {"history": history, "reply": _reply(reply)})
 
 
 def csv_lines(reader: LedgerReader, *, escaped: bool) -> Iterator[str]:

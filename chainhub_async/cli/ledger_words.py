@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from chainhub_async.batch.facts import LedgerCounts, LedgerEntry, LedgerRun, LedgerShare
 from chainhub_async.batch.jobs import JobState
+from chainhub_async.cli.ledger_files import FileCounts
 from chainhub_async.errors import Billed, printable
 
 _LONGEST_PATH = 5000
@@ -24,19 +26,26 @@ MEANINGS = {
 }
 
 
-def status(counts: LedgerCounts, run: LedgerRun | None, ledger: Path) -> Iterator[str]:
+def status(
+    counts: LedgerCounts, files: FileCounts, run: LedgerRun | None, ledger: Path
+) -> Iterator[str]:
     """Yields the lines of `status`."""
     total = sum(counts.inputs.values())
-    yield f"{count(total, 'input')}, {count(counts.jobs, 'different call')}."
+    yield f"{count(total, 'input')} read so far, {count(counts.jobs, 'different call')}."
     width = len(f"{total:,}")
     for state, number in counts.inputs.items():
         yield f"  {state.value:<9}  {number:>{width},}  {MEANINGS[state]}"
+    if files.unchanged or files.changed or files.gone:
+        yield (
+            f"Saved files: {files.unchanged:,} unchanged, {files.changed:,} changed since, "
+            f"{files.gone:,} gone."
+        )
     yield f"Images billed: {counts.billed:,}. Maybe billed besides: {counts.maybe_billed:,}."
     yield f"Last run: {_run(run)}."
-    yield from advice(counts, ledger)
+    yield from advice(counts, files, ledger)
 
 
-def advice(counts: LedgerCounts, ledger: Path) -> Iterator[str]:
+def advice(counts: LedgerCounts, files: FileCounts, ledger: Path) -> Iterator[str]:
     """Yields what to do next, a sentence for each thing."""
     inputs = counts.inputs
     shown = printable(shlex.quote(str(ledger)), _LONGEST_PATH)
@@ -45,6 +54,7 @@ def advice(counts: LedgerCounts, ledger: Path) -> Iterator[str]:
             f"{count(n, 'input')} paid for, but not saved: run the batch again within 24 hours of "
             "the call, which downloads them free of charge."
         )
+    yield from _about_lost(files, shown)
     if n := inputs.get(JobState.SENDING, 0):
         yield (
             f"{count(n, 'input')} being sent by a run in progress, or cut off with one that was "
@@ -74,8 +84,24 @@ def advice(counts: LedgerCounts, ledger: Path) -> Iterator[str]:
             f"{count(n, 'input')} not sent, being no valid image or call: correct "
             f"{'it' if n == 1 else 'them'}, then run the batch again."
         )
-    if inputs and set(inputs) == {JobState.SAVED}:
+    if inputs and set(inputs) == {JobState.SAVED} and not files.gone:
         yield f"Everything is saved. To look at it: chainhub gallery {shown}"
+
+
+def _about_lost(files: FileCounts, ledger: str) -> Iterator[str]:
+    if n := files.gone_lately:
+        yield (
+            f"{count(n, 'saved file')} gone, of results from the last 24 hours: run the batch "
+            "again with the same output directory, which downloads what the gateway still has free "
+            "of charge."
+        )
+    if n := files.gone - files.gone_lately:
+        yield (
+            f"{count(n, 'saved file')} gone, of older results, which the gateway does not keep: "
+            "the next run cannot fetch them and reports their inputs as EXPIRED. To PAY AGAIN for "
+            f"one: chainhub ledger retry {ledger} --state SAVED --key KEY (`chainhub ledger list "
+            "--json` shows the keys)."
+        )
 
 
 def detail(entry: LedgerEntry) -> str:
@@ -94,8 +120,19 @@ def source(entry: LedgerEntry) -> str:
 
 def warning(shares: Sequence[LedgerShare]) -> str | None:
     """Returns what sending these jobs again may cost, or None if it costs nothing extra."""
-    again = sum(share.images for share in shares if share.billed is Billed.YES)
-    maybe = sum(share.images for share in shares if share.billed is Billed.MAYBE)
+    images = Counter[Billed]()
+    for share in shares:
+        images[share.billed] += share.images
+    return paid_twice(images)
+
+
+def paid_twice(images: Mapping[Billed, int]) -> str | None:
+    """Returns what sending so many images again may cost, or None if it costs nothing extra.
+
+    Args:
+        images: how many there are of what did cost money, or may have.
+    """
+    again, maybe = images.get(Billed.YES, 0), images.get(Billed.MAYBE, 0)
     said = [
         f"{count(again, 'image')} already billed will be PAID FOR AGAIN" if again else "",
         f"{count(maybe, 'image')} maybe billed already MAY BE PAID FOR TWICE" if maybe else "",

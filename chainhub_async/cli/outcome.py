@@ -2,40 +2,50 @@
 
 from __future__ import annotations
 
+import enum
 import json
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import attrs
 
+from chainhub_async.batch.jobs import JobState
 from chainhub_async.cli import exits
+from chainhub_async.cli.json_words import error_facts
 from chainhub_async.cli.photos import Photo
 from chainhub_async.errors import (
+    APIError,
     AuthenticationError,
     Billed,
     ChainHubError,
     ConfigurationError,
     InsufficientBalanceError,
     InvalidRequestError,
+    NotFoundError,
     PermissionDeniedError,
+    RateLimitError,
+    RedirectError,
+    ResultExpiredError,
+    ServerError,
 )
 from chainhub_async.models import GeneratedImage, ReplaceBackgroundResult
 
 ACCOUNT_ERRORS = (AuthenticationError, InsufficientBalanceError, PermissionDeniedError)
+# Errors of the gateway that are not about this photo and these options.
+_NOT_ITS_FAULT = (*ACCOUNT_ERRORS, NotFoundError, RateLimitError, RedirectError, ServerError)
 # A response that is paid for and cannot be read may still contain the result's URL.
 _KEPT_BODY = 64 * 1024
 
 
-class State(Enum):
-    """How a photo ended. The values are those of `--json`."""
+class State(enum.Enum):
+    """How a photo ended, as this run tells of it; `JobState` is what that means for a next one."""
 
-    SAVED = "saved"
-    FAILED = "failed"
-    UNFINISHED = "unfinished"
-    WITHHELD = "withheld"
-    CANCELLED = "cancelled"
-    NOT_STARTED = "not_started"
+    SAVED = enum.auto()
+    FAILED = enum.auto()
+    UNFINISHED = enum.auto()
+    WITHHELD = enum.auto()
+    CANCELLED = enum.auto()
+    NOT_STARTED = enum.auto()
 
 
 @attrs.frozen(kw_only=True)
@@ -85,17 +95,33 @@ class Outcome:
             return exits.NOT_SET_UP
         return exits.USAGE if isinstance(self.error, InvalidRequestError) else exits.FAILED
 
+    @property
+    def job_state(self) -> JobState:
+        """How it ended, as a batch would say it."""
+        error = self.error
+        if self.state in {State.SAVED, State.WITHHELD}:
+            return JobState.SAVED
+        if self.result is not None and self.billed is Billed.YES:
+            return JobState.EXPIRED if isinstance(error, ResultExpiredError) else JobState.ACCEPTED
+        if self.billed is not Billed.NO:
+            return JobState.UNCERTAIN
+        by_gateway = isinstance(error, APIError) and not isinstance(error, _NOT_ITS_FAULT)
+        refused = by_gateway or isinstance(error, InvalidRequestError)
+        return JobState.REFUSED if refused else JobState.PENDING
+
     def as_json(self) -> str:
         """Returns the line of `--json`: ASCII only, so that it cannot control a terminal."""
         result = self.result
         return json.dumps({
-            "photo": self.photo.name,
-            "state": self.state.value,
-            "billed": self.billed.value,
+            "index": self.photo.number - 1,
+            "image": self.photo.name,
+            "state": self.job_state.value,
             "saved": [str(path) for path in self.saved],
+            "billed": self.billed.value,
+            "withheld": self.withheld,
             "request_id": self._request_id,
-            "images": [_image(image) for image in result.images] if result else [],
             "error": None if self.error is None else _error(self.error, self.billed),
+            "results": [_image(image) for image in result.images] if result else [],
             "task": attrs.asdict(result.task) if result and result.task else None,
         })  # fmt: skip
 
@@ -112,13 +138,8 @@ def _image(image: GeneratedImage) -> dict[str, Any]:
 
 def _error(error: ChainHubError, billed: Billed) -> dict[str, Any]:
     body = getattr(error, "body", b"")
-    return {
-        "type": type(error).__name__,
-        "message": error.message,
+    return error_facts(error) | {
         "billed": billed.value,
-        "status": error.status,
-        "code": error.code,
-        "request_id": error.request_id,
         "attempts": len(error.attempts),
         "body": body[:_KEPT_BODY].decode("utf-8", "backslashreplace") if body else None,
     }

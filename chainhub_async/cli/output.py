@@ -66,6 +66,22 @@ def stderr() -> Lines:
     return Lines(sys.stderr)
 
 
+def last_words(text: str) -> None:
+    """Writes a line on standard error from a signal handler, past what may just be written."""
+    with suppress(AttributeError, OSError, ValueError):  # there may be none
+        os.write(sys.stderr.fileno(), f"{text}\n".encode("utf-8", "backslashreplace"))
+
+
 def is_terminal(stream: TextIO | None) -> bool:
     """Returns whether a stream is a terminal; None is not."""
     return stream is not None and stream.isatty()
+
+
+def are_one(first: TextIO | None, second: TextIO | None) -> bool:
+    """Returns whether two streams lead to the same place, as after `2>&1`."""
+    if first is None or second is None:
+        return False
+    try:
+        return os.path.sameopenfile(first.fileno(), second.fileno())
+    except (OSError, ValueError):  # such as a stream of a test, which has no file
+        return False

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from chainhub_async.cli import call_options, exits
+from chainhub_async.cli import call_options, exits, json_words
 from chainhub_async.cli.problems import NotSetUp
 
 
@@ -24,7 +24,11 @@ from chainhub_async.cli.problems import NotSetUp
     help="The directory for the results; created if missing.",
 )
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print one line of JSON per photo instead of paths."
+    "--json",
+    "as_json",
+    is_flag=True,
+    help=f"{json_words.OUTCOME_HELP}attempts and body within error, results (the gateway's, with "
+    "their URLs), task.",
 )
 @call_options.of_client()
 @click.option(

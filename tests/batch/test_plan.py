@@ -79,6 +79,9 @@ async def test_after_a_run(
         retry_refused=True,
     )
     assert actions(more) == ["SKIP", "DOWNLOAD", "DOWNLOAD", "SEND", "SEND", "SEND"]
+    assert [one.billed.value for one in plans] == ["yes", "yes", "yes", "maybe", "no", "no"]
+    # What may be paid for twice is told apart from what is not.
+    assert [one.billed.value for one in more[3:]] == ["maybe", "no", "no"]
     assert posts(server) == 5
     assert len(names(out)) == 1
 

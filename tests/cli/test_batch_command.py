@@ -17,7 +17,7 @@ from chainhub_async.testing.bad_answers import Answer, Expired
 from chainhub_async.testing.faults import ResetAfter
 
 from .batches import batch, folder, posts, rows
-from .conftest import call, command, names, objects, png
+from .conftest import call, command, names, objects, png, replace
 
 # --- one run after another ----------------------------------------------------------------------
 
@@ -73,6 +73,43 @@ def test_json(emulator: Emulator) -> None:
     assert "1 image was withheld as unsafe by the gateway, but billed." in done.stderr
 
 
+def test_json_of_every_command(server: MisbehavingServer) -> None:
+    """The same goes by the same name, with the same values, and help tells the names."""
+    refusal = Answer.json({"error": {"message": "unsafe"}}, status=422)
+    for photo in (png(1), png(1)):
+        server.for_image(photo, refusal)
+    folder(2)
+    Path("in/text.png").write_text("no photo")
+    sources = [str(Path("in", name)) for name in ("p0.png", "p1.png", "text.png")]
+    single = objects(replace(*sources, "-o", "single", "--json", "--in-flight", "1").stdout)
+    ran = objects(batch(*sources, "--json", "--in-flight", "1", "--ordered").stdout)
+    listed = objects(call("ledger", "list", "out/chainhub.db", "--json").stdout)
+    exported = objects(call("ledger", "export", "out/chainhub.db", "--format", "jsonl").stdout)
+    planned = objects(batch(*sources, "--dry-run", "--json").stdout)
+    for one in (single, ran, listed, exported):
+        one.sort(key=lambda each: str(each["image"]))
+        assert [each["state"] for each in one] == ["SAVED", "REFUSED", "REFUSED"]
+        assert [each["billed"] for each in one] == ["yes", "no", "no"]
+        assert [Path(each["image"]).name for each in one] == ["p0.png", "p1.png", "text.png"]
+    for one in (single, ran, listed, exported, planned):
+        errors = [each["error"] for each in one]
+        assert [error and error["type"] for error in errors] == [
+            *(None, "ContentRejectedError", "InvalidImageError")
+        ]
+        assert [error and error["status"] for error in errors] == [None, 422, None]
+        assert all(error["billed"] == "no" and error["message"] for error in errors[1:])
+    everywhere = {"image", "billed", "error"}
+    for one, arguments in (
+        (single, ["replace-background"]),
+        (ran, ["batch"]),
+        (planned, ["batch"]),
+        (listed, ["ledger", "list"]),
+    ):
+        text = call(*arguments, "--help").stdout
+        assert everywhere <= one[0].keys()
+        assert [name for name in one[0] if name not in text] == []
+
+
 def test_a_manifest(emulator: Emulator) -> None:
     """Each row is a call with its own options; the command line fills what it leaves empty."""
     folder(2)
@@ -87,13 +124,17 @@ def test_a_manifest(emulator: Emulator) -> None:
     assert {each["seed"] for each in options} == {"5"}
 
 
-def test_a_bad_manifest_sends_nothing(emulator: Emulator) -> None:
-    """The last row is looked at before the first is sent."""
+@pytest.mark.parametrize("dry", [False, True])
+def test_a_bad_manifest_sends_nothing(emulator: Emulator, *, dry: bool) -> None:
+    """Every row is looked at before the first is sent, and each that is wrong is told."""
     folder(1)
-    Path("m.csv").write_text("image,seed\n" + "in/p0.png,1\n" * 500 + "in/p0.png,x\n")
-    done = batch("m.csv")
-    assert done.exit_code == exits.USAGE
-    assert done.stderr == "Error: 'm.csv', line 502: seed is 'x'; a whole number is expected.\n"
+    Path("m.csv").write_text("image,seed\n" + "in/p0.png,1\n" * 500 + "in/p0.png,x\n,1\n")
+    done = batch("m.csv", *(["--dry-run"] if dry else []))
+    assert (done.exit_code, done.stdout) == (exits.USAGE, "")
+    assert done.stderr == (
+        "Error: 'm.csv', line 502: seed is 'x'; a whole number is expected.\n"
+        "'m.csv', line 503: image is empty; a path is expected.\n"
+    )
     assert not emulator.requests
     assert not Path("out").exists()
 
@@ -140,6 +181,70 @@ def test_results_beside_the_photos(emulator: Emulator, place: Path) -> None:
     # Nor does another ledger in the same place.
     done = call(*arguments, "--emulator")
     assert "1 photo: 1 saved. The gateway would have billed: 1 image." in done.stderr
+
+
+def test_results_of_another_ledger_beside_the_photos(emulator: Emulator) -> None:
+    """Wherever ledgers lie, no run takes the results of another for photos in the same folder."""
+    Path("elsewhere").mkdir()
+    folder(1)
+    Path("in/p0.png").rename("in/cat.jpg")
+    for number, ledger in enumerate(["elsewhere/a.db", "in/b.db", "", "c.db"]):
+        chosen = ["--ledger", ledger] if ledger else []
+        done = call("batch", "in", "--prompt", "x", "-o", "in", "--yes", *chosen)
+        assert done.exit_code == 0
+        assert ("not taken as photos: " in done.stderr) == (number > 0)
+        assert sum(emulator.billed.values()) == number + 1
+    done = call("batch", "in/*", "--prompt", "x", "-o", "out", "--dry-run", "--json")
+    assert [each["image"] for each in objects(done.stdout)] == [str(Path("in", "cat.jpg"))]
+    assert "not taken as photos: 1." in done.stderr
+
+
+def test_results_that_are_meant(emulator: Emulator) -> None:
+    """A folder with nothing but results is as good a source as any, and so is one by its name."""
+    assert batch(folder(2), "--ledger", "a.db").exit_code == 0
+    for sources in (["out"], [str(Path("out", "p0.png")), str(Path("out", "p1.png"))]):
+        done = call("batch", *sources, "--prompt", "x", "-o", "next", "--dry-run")
+        assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["SEND", "SEND"]
+
+
+def test_results_that_cannot_be_known(emulator: Emulator) -> None:
+    """If the ledger that knows them is gone, nothing is guessed, and there are ways out."""
+    Path("in").mkdir()
+    Path("in/cat.jpg").write_bytes(png(0))
+    arguments = ["batch", "in", "--prompt", "x", "-o", "in", "--yes", "--ledger"]
+    assert call(*arguments, "a.db").exit_code == 0
+    Path("a.db").rename("b.db")
+    done = call(*arguments, "c.db")
+    assert done.exit_code == exits.USAGE
+    assert "which is gone. They cannot be told from photos" in done.stderr
+    assert sum(emulator.billed.values()) == 1
+    Path("b.db").rename("a.db")
+    assert call(*arguments, "c.db", "--dry-run").exit_code == 0
+
+
+def test_a_note_that_is_damaged(emulator: Emulator) -> None:
+    """It is not taken for one that names no ledger."""
+    folder(1)
+    note = Path("in/.chainhub-ledgers")
+    note.write_text('"/x/a.d')
+    done = batch("in")
+    assert (done.exit_code, "which is gone" in done.stderr) == (exits.USAGE, True)
+    note.unlink()
+    note.mkdir()
+    done = batch("in")
+    assert done.exit_code == exits.USAGE
+    assert "Whether 'in' contains results of earlier runs cannot be found out" in done.stderr
+    assert not emulator.requests
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a directory does as a file there")
+def test_a_note_that_cannot_be_left(emulator: Emulator) -> None:
+    """Results that no later run would know are not bought."""
+    Path("out/.chainhub-ledgers").mkdir(parents=True)
+    done = batch(folder(1), "--ledger", "a.db")
+    assert done.exit_code == exits.USAGE
+    assert "cannot be written: Is a directory. Nothing was sent." in done.stderr
+    assert not emulator.requests
 
 
 def test_overwrite(emulator: Emulator) -> None:
@@ -228,6 +333,30 @@ def test_dry_run_of_what_was_begun(server: MisbehavingServer) -> None:
         *("DOWNLOAD", "SEND", "SEND", "SKIP")
     ]
     assert len(server.received) == before
+
+
+def test_dry_run_of_what_may_be_paid_for_twice(server: MisbehavingServer) -> None:
+    """What may have been billed, and what was, is not listed like what is new."""
+    server.for_image(png(0), ResetAfter())
+    server.gets.script(Expired())
+    batch(folder(2), "--num-images", "2")
+    Path("in/p2.png").write_bytes(png(2))
+    ledger = ["ledger", "retry", "out/chainhub.db", "--state", "EXPIRED", "--yes"]
+    assert call(*ledger).exit_code == 0
+    again = ["in", "--dry-run", "--num-images", "2", "--resend-uncertain"]
+    done = batch(*again)
+    assert [line.split("\t")[::2] for line in done.stdout.splitlines()] == [
+        ["SEND", "2 images maybe billed already MAY BE PAID FOR TWICE"],
+        ["SEND", "2 images already billed will be PAID FOR AGAIN"],
+        ["SEND", ""],
+    ]
+    assert done.stderr.endswith(
+        "To be billed: 6 images. OF THESE, 2 images already billed will be PAID FOR AGAIN; 2 "
+        "images maybe billed already MAY BE PAID FOR TWICE.\n"
+    )
+    told = objects(batch(*again, "--json").stdout)
+    assert [each["billed"] for each in told] == ["maybe", "yes", "no"]
+    assert "TWICE" not in batch(*again[:-1]).stderr
 
 
 def test_dry_run_of_nothing_valid() -> None:
@@ -418,6 +547,24 @@ def test_a_reader_that_leaves_costs_nothing(emulator: Emulator) -> None:
         done = subprocess.run(given, stdout=stdout, stderr=subprocess.PIPE, check=False, timeout=30)
     assert (done.returncode, done.stderr) == (0, b"")
     assert {"p0.png", "p1.png", "p2.png"} <= set(names(Path("out")))
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_both_streams_in_one_file(emulator: Emulator, place: Path, *, more: list[str]) -> None:
+    """With 2>&1 a saved file is told of once, and so is one that was skipped or refused."""
+    folder(2)
+    Path("in/text.png").write_text("no photo")
+    given = command("batch", "in", "--prompt", "x", "-o", "out", "--yes", *more)
+    for told in (1, 1 if more else 0):
+        with Path("log").open("wb") as log:
+            subprocess.run(given, stdout=log, stderr=subprocess.STDOUT, check=False, timeout=30)
+        text = Path("log").read_text()
+        assert text.count("out/p0.png") == 1
+        assert text.count("SKIPPED in/p0.png → out/p0.png\n") == 1 - told
+        assert text.count("REFUSED in/text.png: ") == 1
+    with Path("log").open("wb") as log, Path("other").open("wb") as other:
+        subprocess.run(given, stdout=log, stderr=other, check=False, timeout=30)
+    assert "SKIPPED in/p0.png → out/p0.png\n" in Path("other").read_text()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full device")

@@ -14,7 +14,7 @@ from rich.console import Console
 from chainhub_async.batch.jobs import JobState, Outcome, PlanAction
 from chainhub_async.cli import batch_wording, exits
 from chainhub_async.cli.batch_desk import BatchDesk, code_of
-from chainhub_async.cli.batch_display import BatchDisplay, LiveDisplay, display_for
+from chainhub_async.cli.batch_display import BatchDisplay, display_for
 from chainhub_async.cli.batch_meter import Meter
 from chainhub_async.errors import (
     Attempt,
@@ -270,17 +270,17 @@ def test_outcomes_in_words_and_codes(one: Outcome, said: str, code: int) -> None
 def test_a_plan_in_words() -> None:
     """Each action with its number, what it costs, and where the limit stops it."""
     counts = dict.fromkeys(PlanAction, 1) | {PlanAction.SEND: 1000}
-    assert batch_wording.planned(counts, 1000, None, None) == (
+    assert batch_wording.planned(counts, 1000, None, None, {}) == (
         "1,005 photos: 1,000 to send, 1 to download (paid for), 1 done by an earlier run, 1 the "
         "same as another, 1 held (an earlier run may have been billed), 1 refused. To be billed: "
         "1,000 images."
     )
-    text = batch_wording.planned({PlanAction.SEND: 3}, 12, Decimal("0.060"), 5)
+    text = batch_wording.planned({PlanAction.SEND: 3}, 12, Decimal("0.060"), 5, {Billed.NO: 12})
     assert text == (
         "3 photos: 3 to send. To be billed: 12 images at 0.060 = 0.720. --max-images stops at "
         "5 images at 0.060 = 0.300."
     )
-    assert "stops" not in batch_wording.planned({PlanAction.SEND: 3}, 5, None, 5)
+    assert "stops" not in batch_wording.planned({PlanAction.SEND: 3}, 5, None, 5, {})
 
 
 def test_a_run_in_words(meter: Meter) -> None:
@@ -298,7 +298,10 @@ def test_a_run_in_words(meter: Meter) -> None:
 
 def test_waiting_in_words() -> None:
     """How long, for what, and how not to."""
-    assert batch_wording.waiting(0, 30) == "Stopping: nothing that is paid for is under way."
+    assert batch_wording.waiting(0, 30) == (
+        "Stopping: nothing new is started. Waiting up to 30 s for downloads, if there are any; "
+        "press Ctrl-C again to stop at once."
+    )
     assert batch_wording.waiting(2, 30) == (
         "Stopping: nothing new is started. Waiting up to 30 s for 2 paid calls; press Ctrl-C again "
         "to stop at once."
@@ -318,7 +321,7 @@ def test_why_it_stopped_in_words() -> None:
 # --- what is drawn ------------------------------------------------------------------------------
 
 
-def draw(display: LiveDisplay, width: int = 100) -> str:
+def draw(display: BatchDisplay, width: int = 100) -> str:
     console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
     console.print(display.render())
     file = console.file
@@ -328,7 +331,7 @@ def draw(display: LiveDisplay, width: int = 100) -> str:
 
 def test_the_bar(meter: Meter, clock: Clock) -> None:
     """How many of how many, how fast, how long still, the counts, and a pause."""
-    display = LiveDisplay(meter, Decimal("0.5"))
+    display = BatchDisplay(meter, Decimal("0.5"), is_live=True)
     assert "0/20" in draw(display)
     meter.event(RequestQueued(call=1, images=1))
     clock.now += 6
@@ -342,34 +345,49 @@ def test_the_bar(meter: Meter, clock: Clock) -> None:
         assert max(map(len, draw(display, width).splitlines())) <= width
 
 
-def test_the_bar_makes_way(meter: Meter) -> None:
+def test_the_bar_makes_way(
+    meter: Meter, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is hidden while lines are written, and gone in the end."""
-    with LiveDisplay(meter, None) as display:
-        assert isinstance(display, LiveDisplay)
-        assert display.live.is_started
+    monkeypatch.setenv("FORCE_COLOR", "1")  # draw as on a terminal
+    shown, hidden = "\x1b[?25l", "\x1b[?25h"
+
+    def written() -> str:
+        return capsys.readouterr().err
+
+    with BatchDisplay(meter, None, is_live=True) as display:
+        assert shown in written()
         with display.aside():
-            assert not display.live.is_started
-        assert display.live.is_started
+            assert hidden in written()
+        assert shown in written()
         display.close()
+        assert hidden in written()
         with display.aside():
             pass
-        assert not display.live.is_started
+        assert shown not in written()
+
+
+def test_no_bar(meter: Meter, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where none can be drawn, nothing is."""
+    with BatchDisplay(meter, None, is_live=False) as display, display.aside():
+        pass
+    assert capsys.readouterr().err == ""
 
 
 def test_what_suits_standard_error(meter: Meter, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bar on a terminal that can draw one, unless asked for quiet."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    assert type(display_for(meter, None, quiet=False)) is LiveDisplay
-    assert type(display_for(meter, None, quiet=True)) is BatchDisplay
+    assert display_for(meter, None, quiet=False).is_live
+    assert not display_for(meter, None, quiet=True).is_live
     monkeypatch.setenv("TERM", "dumb")
-    assert type(display_for(meter, None, quiet=False)) is BatchDisplay
+    assert not display_for(meter, None, quiet=False).is_live
 
 
 def test_beside_a_bar_only_problems_are_told(
     meter: Meter, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What goes well shows in the bar, and as a path on standard output."""
-    display = LiveDisplay(meter, None)
+    display = BatchDisplay(meter, None, is_live=True)
     saved = outcome(JobState.SAVED, spent=1, saved=(Path("/x/out/a.png"),))
     desk = BatchDesk(meter, display, Path("out"), as_json=False, quiet=False)
     desk.take(saved)
@@ -377,7 +395,9 @@ def test_beside_a_bar_only_problems_are_told(
     told = capsys.readouterr()
     assert told.out.splitlines() == [str(Path("out/a.png"))]
     assert told.err == "REFUSED a[b].png: Empty. It was not billed.\n"
-    plain = BatchDesk(meter, BatchDisplay(), Path("out"), as_json=False, quiet=False)
+    plain = BatchDesk(
+        meter, BatchDisplay(meter, None, is_live=False), Path("out"), as_json=False, quiet=False
+    )
     plain.take(saved)
     plain.take(NOT_STARTED)
     assert capsys.readouterr().err == f"SAVED a[b].png → {Path('out/a.png')}\n"

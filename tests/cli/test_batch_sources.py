@@ -374,6 +374,41 @@ def test_other_encodings() -> None:
     assert message == "'m.csv', line 3: it is not UTF-8; save the file as UTF-8 (CSV UTF-8)."
 
 
+def test_every_bad_row_is_told() -> None:
+    """A manifest is mended in one go: each row is named, whatever is wrong with it."""
+    message = refused("image,seed\n,1\na.png,2\nb.png,x\nc.png,1,1\n", prompt="x")
+    assert [line.split(":")[0] for line in message.splitlines()] == [
+        f"'m.csv', line {n}" for n in (2, 4, 5)
+    ]
+    lines = '{"seed": 1}\n[1]\n{"image": "a"}\n{"image": 1}\n'
+    assert refused(lines, "m.jsonl", prompt="x").count("\n") == 2
+
+
+def test_what_follows_a_broken_record_is_not_guessed_at() -> None:
+    """Rows before it are told of; the quotes after it may mean anything."""
+    message = refused('image,seed\n,1\n"a,1\n,1\n', prompt="x")
+    assert len(message.splitlines()) == 2
+    assert "line 2: image is empty" in message
+    assert "line 3: the record that begins here is not valid CSV" in message
+
+
+def test_a_manifest_of_bad_rows_only() -> None:
+    """The first twenty are told, and how many more there are."""
+    message = refused("image,seed\n" + "a.png,x\n" * 100_000, prompt="x")
+    assert len(message.splitlines()) == 21
+    assert message.endswith("\n... and 99,980 more rows that cannot be used.")
+
+
+def test_bad_rows_of_several_manifests(tree: Tree) -> None:
+    """Those of each are told."""
+    tree("a.png")
+    for name in ("m.csv", "n.csv"):
+        Path(name).write_text("image,seed\na.png,x\n")
+    with pytest.raises(ManifestError) as caught:
+        collect("m.csv", "a.png", "n.csv")
+    assert [line[:7] for line in caught.value.message.splitlines()] == ["'m.csv'", "'n.csv'"]
+
+
 def test_a_manifest_that_cannot_be_read_again(place: Path) -> None:
     """A pipe would be empty the second time."""
     if os.name == "nt":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from chainhub_async.testing import Emulator, MisbehavingServer
 from chainhub_async.testing.bad_answers import TooManyRequests
 
 from .batches import batch, folder, posts, terminal
-from .conftest import Child, command, objects, until
+from .conftest import Child, command, objects, png, until
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and terminals are those of POSIX")
 
@@ -117,12 +118,59 @@ def test_a_second_ctrl_c_loses_nothing_that_was_recorded(emulator: Emulator, sta
     assert child.process.stderr is not None
     assert child.process.stderr.readline().startswith(b"Stopping: nothing new is started.")
     child.signal(signal.SIGINT)
-    assert child.end()[0] == -signal.SIGINT
+    code, _, stderr = child.end()
+    assert code == -signal.SIGINT
+    assert stderr == (
+        "Stopped at once. Billed or maybe billed in this run: 2 images, of which 2 are not saved "
+        "yet. All of it is recorded: run the same command again to go on; it downloads what is "
+        "paid for, and holds what may be. To look at it: chainhub ledger status "
+        "out/chainhub.db\n"
+    )
     emulator.latency = 0.0
     done = batch("in", "--prompt", "x")
     assert done.exit_code == exits.BILLED
     assert "1 saved, 2 uncertain" in done.stderr
     assert all(times == 1 for times in emulator.billed.values())
+
+
+def test_the_last_line_counts_all_of_the_run(emulator: Emulator, start: Start) -> None:
+    """What was saved before, and what is being made; nothing of earlier runs."""
+    batch(folder(2), "--prompt", "x")
+    for number in (2, 3, 4):
+        Path(f"in/p{number}.png").write_bytes(png(number))
+    emulator.latency = 3.0
+    child = start(*_BATCH, "in", "--price", "0.5", "--in-flight", "1")
+    assert child.process.stdout is not None
+    assert child.process.stdout.readline() == b"out/p2.png\n"
+    until(lambda: sum(emulator.billed.values()) == 4)
+    child.signal(signal.SIGINT)
+    assert child.process.stderr is not None
+    while not child.process.stderr.readline().startswith(b"Stopping: "):
+        pass
+    child.signal(signal.SIGINT)
+    _, _, stderr = child.end()
+    assert "in this run: 2 images at 0.5 = 1.0, of which 1 is not saved yet." in stderr
+
+
+def test_a_second_ctrl_c_before_it_begins(emulator: Emulator, start: Start) -> None:
+    """Nothing was billed, whatever an earlier run was."""
+    batch(folder(2), "--prompt", "x")
+    before = (
+        "import time\n"
+        "from chainhub_async.batch.ledger import Ledger\n"
+        "def slow(path):\n"
+        "    open('opening', 'w').close()\n"
+        "    time.sleep(60)\n"
+        "Ledger.open = slow\n"
+    )
+    child = start(*_BATCH, "in", before=before)
+    until(Path("opening").exists)
+    child.signal(signal.SIGINT)
+    time.sleep(0.5)  # two at once are one
+    child.signal(signal.SIGINT)
+    code, _, stderr = child.end()
+    assert code == -signal.SIGINT
+    assert "in this run: 0 images, of which 0 are not saved yet." in stderr
 
 
 def test_interrupted_on_a_terminal(emulator: Emulator) -> None:

@@ -87,7 +87,7 @@ def test_a_page_of_a_ledger(sample: Sample, place: Path) -> None:
     assert told["title"] == "spring"
     refused, saved = sorted(told["items"], key=lambda item: str(item["state"]))
     assert (refused["name"], refused["state"], refused["error"]) == ("b.jpg", "REFUSED", "unsafe")
-    assert refused["before"] == {"path": "/gone/b.jpg", "gone": True}
+    assert refused["before"] == {"path": "/gone/b.jpg", "absent": "gone"}
     assert (saved["name"], saved["state"], saved["billed"]) == ("a.png", "SAVED", "yes")
     assert sorted(told["options"]) == [[["prompt", "a forest"]], [["prompt", "a pine forest"]]]
     assert saved["after"][0]["path"] == str(place / "out/a.png")
@@ -279,16 +279,40 @@ def test_without_pillow(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "refers to" in call("gallery", "x.db").stderr
 
 
-def test_what_is_missing_is_said(sample: Sample, place: Path) -> None:
-    """A picture that is gone, or is none, is marked as such and counted."""
+@pytest.mark.parametrize("how", ["--embed", "--refer"])
+def test_what_is_missing_is_said(sample: Sample, place: Path, how: str) -> None:
+    """A picture that is gone, is none or cannot be read is marked as such, and counted apart."""
     sample.add("/gone.jpg", "SAVED", saved=["/gone.png", "bad\0name"])
     (place / "text.png").write_text("no picture")
-    sample.add(str(place / "text.png"), "PENDING")
-    done = call("gallery", "spring.ledger")
-    assert "4 pictures could not be found or read; the page says so." in done.stderr
+    sample.refuse(str(place / "text.png"), "It is no JPEG, PNG or WebP.")
+    (place / "folder.png").mkdir()
+    sample.add(str(place / "folder.png"), "PENDING")
+    done = call("gallery", "spring.ledger", how)
+    assert done.stderr.endswith(
+        "Files that are not shown: 3 are gone, 1 cannot be read, 1 is no JPEG, PNG or WebP. The "
+        "page says which.\n"
+    )
     items = {item["name"]: item for item in data_of(place / "gallery.html")["items"]}
-    assert items["gone.jpg"]["after"][0] == {"path": "/gone.png", "gone": True}
-    assert items["text.png"]["before"]["gone"] is True
+    assert items["gone.jpg"]["after"][0] == {"path": "/gone.png", "absent": "gone"}
+    assert items["text.png"]["before"]["absent"] == "other"
+    assert items["folder.png"]["before"]["absent"] == "unreadable"
+    assert "absent" not in items["a.png"]["before"]
+
+
+@pytest.mark.parametrize("pillow", [False, True])
+def test_what_is_too_large_to_embed_is_said(
+    place: Path, monkeypatch: pytest.MonkeyPatch, *, pillow: bool
+) -> None:
+    """No page gets a picture that browsers would refuse in it; referred to, it is shown."""
+    monkeypatch.setattr(gallery_pictures, "can_scale", lambda: pillow)
+    # Pillow, if there is one, cannot make it smaller.
+    (place / "a.png").write_bytes(png(1)[:40] + bytes(25 * 1024 * 1024))
+    Sample(place / "x.db").add(str(place / "a.png"), "PENDING")
+    done = call("gallery", "x.db", "--embed")
+    assert "Files that are not shown: 1 is too large to be part of the page." in done.stderr
+    (item,) = data_of(place / "gallery.html")["items"]
+    assert item["before"]["absent"] == "large"
+    assert "not shown" not in call("gallery", "x.db", "--refer").stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are text there")

@@ -178,6 +178,44 @@ async def test_what_is_missing_is_said(tab: Tab, sample: Sample, place: Path) ->
     assert await tab.run("document.querySelectorAll('.slide:not([hidden])').length") == 1
 
 
+async def test_each_absence_has_its_cause(tab: Tab, place: Path) -> None:
+    """No result yet, refused, expired, withheld, no picture: each is told as what it is."""
+    ledger = Sample(place / "spring.ledger")
+    red, blue = paint(place / "in/red.png", RED), paint(place / "out/blue.png", BLUE)
+    text = place / "in/text.png"
+    text.write_text("no picture")
+    for state in ("PENDING", "SENDING", "ACCEPTED", "REFUSED", "UNCERTAIN", "EXPIRED"):
+        ledger.add(red, state)
+    ledger.add(f"{red}/../withheld", "SAVED")
+    ledger.add(red, "SAVED", saved=[blue], images=3)
+    ledger.add(red, "SAVED", saved=[str(text)])
+    ledger.refuse(str(text), "It is no JPEG, PNG or WebP.")
+    await tab.open(page_of(place, "--refer"))
+    cards = await tab.run(
+        "[...document.querySelectorAll('.card')].map((c) => [...c.querySelectorAll("
+        "'.note:not([hidden]), .none:not([hidden])')].map((n) => n.textContent).join().trim())"
+    )
+    assert sorted(cards) == sorted([
+        "There is no result yet: it has not been sent, or failed at no cost.",
+        "There is no result yet: it is being sent, or was interrupted in that.",
+        "The result is paid for, but not saved yet.",
+        "There is no result: it was refused, and not billed.",
+        "There is no result, but it may have been billed.",
+        "The result was paid for, but has expired.",
+        "The result was withheld as unsafe. The original's file is missing.",
+        "2 of 3 images were withheld as unsafe.",
+        "The result's file is no JPEG, PNG or WebP.",
+        (
+            "There is no result: it was refused, and not billed. The original's file is no JPEG, "
+            "PNG or WebP."
+        ),
+    ])  # fmt: skip
+    lead = "document.getElementById('lead').textContent"
+    assert await tab.run(lead) == (
+        "10 inputs · 3 saved (2 images) · 2 refused · 2 need your decision"
+    )
+
+
 async def test_a_picture_that_goes_later(tab: Tab, sample: Sample, place: Path) -> None:
     """A file that is gone when the page is opened is said to be, too."""
     address = page_of(place, "--refer")
@@ -223,7 +261,7 @@ async def test_five_thousand_images(tab: Tab, place: Path) -> None:
     assert await tab.run(took) < 5000
     assert await tab.run(CARDS) == 48
     assert await tab.run("document.querySelectorAll('*').length") < 3000
-    assert await tab.run(COUNT) == "1\u201348 of 5,000 images"
+    assert await tab.run(COUNT) == "1\u201348 of 5,000 inputs"
     assert await tab.run("document.querySelectorAll('img:not([loading=lazy])[src]').length") == 0
 
 
@@ -233,7 +271,7 @@ async def test_pages_are_turned(tab: Tab, place: Path) -> None:
     address = page_of(place)
     await tab.open(address)
     await tab.click("#later")
-    assert await tab.run(COUNT) == "49\u201396 of 100 images"
+    assert await tab.run(COUNT) == "49\u201396 of 100 inputs"
     assert await tab.run(f"{FOCUSED}.id") == "shown"
     await tab.click("#later")
     assert await tab.run(CARDS) == 4
@@ -251,9 +289,9 @@ async def test_filter_by_state(tab: Tab, place: Path) -> None:
     assert await tab.run(chips) == ["All 100", "Saved 98", "Uncertain 2"]
     await tab.click(".chips label:last-child")
     assert await tab.run(CARDS) == 2
-    assert await tab.run(COUNT) == "2 images (of 100)"
+    assert await tab.run(COUNT) == "2 inputs (of 100)"
     await tab.press("ArrowLeft")
-    assert await tab.run(COUNT) == "1\u201348 of 98 images (of 100)"
+    assert await tab.run(COUNT) == "1\u201348 of 98 inputs (of 100)"
 
 
 async def test_search(tab: Tab, sample: Sample, place: Path) -> None:
@@ -283,7 +321,7 @@ async def test_large_view(tab: Tab, sample: Sample, place: Path) -> None:
     assert "a pine forest" in await tab.run("document.getElementById('v-facts').innerText")
     await tab.press("ArrowRight")
     await tab.press("ArrowRight")
-    assert await tab.run("document.getElementById('v-place').textContent") == "3 of 4 images"
+    assert await tab.run("document.getElementById('v-place').textContent") == "3 of 4 inputs"
     assert HOSTILE.strip("\0") in await tab.run("document.getElementById('v-error').textContent")
     await tab.press("Escape")
     assert not await tab.run("document.getElementById('view').open")

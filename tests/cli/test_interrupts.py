@@ -57,7 +57,7 @@ def test_before_anything_was_sent(
     code, stdout, stderr = child.end()
     assert code == 130
     told = objects(stdout)[0]
-    assert (told["state"], told["billed"]) == ("cancelled", "no")
+    assert (told["state"], told["billed"]) == ("PENDING", "no")
     assert stderr.splitlines()[-1] == ("Interrupted: 0 of 1 photo saved; nothing else was billed.")
 
 
@@ -72,8 +72,8 @@ def test_while_downloading(
     code, stdout, stderr = child.end()
     assert code == 130
     told = objects(stdout)[0]
-    assert (told["state"], told["billed"]) == ("cancelled", "yes")
-    assert told["images"][0]["url"] in stderr
+    assert (told["state"], told["billed"]) == ("ACCEPTED", "yes")
+    assert told["results"][0]["url"] in stderr
     assert "Interrupted: 0 of 1 photo saved; billed" in stderr
     assert "Traceback" not in stderr
     assert names(place / "out") == []

@@ -9,9 +9,11 @@ import json
 import os
 import sqlite3
 import subprocess
+import time
 import tracemalloc
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,13 @@ import pytest
 from chainhub_async.batch.jobs import JobState
 from chainhub_async.batch.lock import LedgerLock
 from chainhub_async.batch.reader import LedgerReader
-from chainhub_async.cli import output
+from chainhub_async.cli import ledger_files, output
 from chainhub_async.errors import LedgerError
+from chainhub_async.testing import Expired, MisbehavingServer
 
+from .batches import batch, folder
 from .conftest import call, command, objects
-from .ledgers import Sample
+from .ledgers import WHEN, Sample
 
 TOO_LATE = {"type": "DeadlineError", "message": "No reply within 300 s.", "billed": "maybe"}
 
@@ -59,14 +63,117 @@ def test_status_counts_inputs_and_money(sample: Sample) -> None:
     mixed(sample)
     done = call("ledger", "status", "c.db")
     assert done.exit_code == 0
-    assert done.stdout.splitlines()[:6] == [
-        "5 inputs, 4 different calls.",
+    assert done.stdout.splitlines()[:7] == [
+        "5 inputs read so far, 4 different calls.",
         "  PENDING    1  not executed",
         "  SAVED      2  paid for and saved",
         "  REFUSED    1  refused, not billed",
         "  UNCERTAIN  1  billed or maybe billed, without a usable result",
+        "Saved files: 0 unchanged, 0 changed since, 3 gone.",
         "Images billed: 3. Maybe billed besides: 3.",
     ]
+
+
+def results(sample: Sample, place: Path, *received: str | None) -> list[Path]:
+    """Adds saved results, whose responses came at these times."""
+    paths = [place / f"{number}.png" for number in range(len(received))]
+    for path, when in zip(paths, received, strict=True):
+        path.write_bytes(b"x")
+        key = sample.add(f"/in/{path.stem}.jpg", "SAVED", saved=[str(path)])
+        sample.execute("UPDATE jobs SET received_at = ? WHERE key = ?", when, key)
+        sample.execute(
+            "UPDATE outputs SET modified_ns = ? WHERE key = ?", path.stat().st_mtime_ns, key
+        )
+    return paths
+
+
+def test_status_looks_at_the_files(sample: Sample, place: Path) -> None:
+    """Saved files that are gone or changed are told, and which of them can be fetched again."""
+    lately = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+    paths = results(sample, place, lately, None, lately, WHEN, lately)
+    told = call("ledger", "status", "c.db").stdout
+    assert "Saved files: 5 unchanged, 0 changed since, 0 gone." in told
+    assert "Everything is saved." in told
+    paths[0].write_bytes(b"edited")
+    paths[2].write_bytes(b"")
+    for gone in (paths[1], paths[3], paths[4]):
+        gone.unlink()
+    told = call("ledger", "status", "c.db").stdout
+    assert "Saved files: 0 unchanged, 1 changed since, 4 gone." in told
+    assert "2 saved files gone, of results from the last 24 hours: run the batch again" in told
+    assert "2 saved files gone, of older results, which the gateway does not keep" in told
+    assert "Everything is saved." not in told
+    files = json.loads(call("ledger", "status", "c.db", "--json").stdout)["files"]
+    assert files == {"unchanged": 0, "changed": 1, "gone": 4, "gone_lately": 2}
+
+
+def test_what_is_said_of_lost_files_is_true(server: MisbehavingServer) -> None:
+    """The next run fetches what is still there, reports the rest, and --key buys one again."""
+    batch(folder(2), "--in-flight", "1")
+    Path("out/p0.png").unlink()
+    assert "1 saved file gone, of results from the last 24 hours" in (
+        call("ledger", "status", "out/chainhub.db").stdout
+    )
+    assert "1 saved, 1 done by an earlier run" in batch("in").stderr
+    Path("out/p0.png").unlink()
+    server.gets.script(Expired())
+    assert "EXPIRED in/p0.png" in batch("in").stderr
+    assert server.billed.total() == 2
+    (key,) = [
+        each["key"]
+        for each in objects(call("ledger", "list", "out/chainhub.db", "--json").stdout)
+        if each["saved"] == [str(Path("out/p0.png").absolute())]
+    ]
+    arguments = ["ledger", "retry", "out/chainhub.db", "--state", "SAVED", "--key", key]
+    assert "1 image already billed will be PAID FOR AGAIN" in call(*arguments).stderr
+    assert call(*arguments, "--yes").exit_code == 0
+    assert batch("in").exit_code == 0
+    assert server.billed.total() == 3
+    assert Path("out/p0.png").exists()
+
+
+def test_what_is_done_is_put_back_by_its_key_only(sample: Sample) -> None:
+    """Nobody buys a whole batch again with one word."""
+    key = sample.add("/in/a.jpg", "SAVED")
+    sample.add("/in/b.jpg", "SAVED")
+    refused = call("ledger", "retry", "c.db", "--state", "SAVED", "--yes")
+    assert (refused.exit_code, "--state SAVED needs --key" in refused.stderr) == (2, True)
+    assert state_of() == {"/in/a.jpg": "SAVED", "/in/b.jpg": "SAVED"}
+    call("ledger", "retry", "c.db", "--state", "SAVED", "--key", key, "--yes")
+    assert state_of() == {"/in/a.jpg": "PENDING", "/in/b.jpg": "SAVED"}
+
+
+@pytest.mark.slow
+def test_status_of_a_hundred_thousand_inputs(sample: Sample, place: Path) -> None:
+    """Looking at every file takes seconds, and no memory."""
+    (path,) = results(sample, place, WHEN)
+    stamp = path.stat().st_mtime_ns
+    with closing(sqlite3.connect(sample.path)) as connection, connection:
+        connection.execute("DELETE FROM outputs")
+        connection.executemany(
+            "INSERT INTO jobs SELECT ?, state, endpoint, image_sha256, options, images, billed, "
+            "error, request_id, 200, '[]', ?, ?, ?, ? FROM jobs LIMIT 1",
+            ((f"{number:064}", "x" * 1000, WHEN, WHEN, WHEN) for number in range(100_000)),
+        )
+        connection.execute("INSERT INTO inputs SELECT '/' || key, key, '', key, 1, 1 FROM jobs")
+        connection.executemany(
+            "INSERT INTO outputs VALUES (?, ?, 1, ?, 1, ?, ?)",
+            (
+                (f"/in/{number}.jpg", f"{number:064}", str(path), stamp, WHEN)
+                for number in range(100_000)
+            ),
+        )
+    tracemalloc.start()
+    try:
+        with LedgerReader(sample.path) as reader:
+            counts = ledger_files.look(reader.files())
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    assert counts == ledger_files.FileCounts(unchanged=100_000)
+    begun = time.monotonic()
+    assert call("ledger", "status", "c.db").exit_code == 0
+    assert time.monotonic() - begun < 10  # about one on an idle machine
 
 
 def test_every_charge_counts(sample: Sample) -> None:
@@ -188,14 +295,14 @@ def test_list_as_json(sample: Sample) -> None:
     assert text.isascii()
     assert "\x1b" not in text
     assert told == {
-        "source": "/in/ä\x1b.jpg",
+        "image": "/in/ä\x1b.jpg",
         "key": told["key"],
         "state": "UNCERTAIN",
         "billed": "maybe",
         "images": 1,
         "options": [["prompt", "été"]],
         "saved": [],
-        "error": TOO_LATE,
+        "error": {**TOO_LATE, "status": None, "code": None, "request_id": None},
         "request_id": "req-1",
         "attempts": 2,
         "updated_at": "2026-03-01T10:00:00.000+00:00",
@@ -207,7 +314,7 @@ def test_a_job_whose_name_was_given_away_is_listed(sample: Sample) -> None:
     sample.add("/in/a.jpg", "SAVED")
     sample.execute("DELETE FROM inputs")
     (told,) = objects(call("ledger", "list", "c.db", "--json").stdout)
-    assert (told["source"], told["state"], told["billed"]) == (None, "SAVED", "yes")
+    assert (told["image"], told["state"], told["billed"]) == (None, "SAVED", "yes")
 
 
 def test_a_reader_that_leaves(sample: Sample) -> None:
@@ -273,7 +380,7 @@ def test_export_as_json_lines(sample: Sample) -> None:
     sample.add("/in/b.jpg", "UNCERTAIN", reply=b"\xff\0")
     sample.refuse("/in/notes.txt", "no image")
     text, binary, refused = objects(call("ledger", "export", "c.db", "--format", "jsonl").stdout)
-    assert [attempt["billed"] for attempt in text["attempts"]] == ["no", "yes"]
+    assert [attempt["billed"] for attempt in text["history"]] == ["no", "yes"]
     assert text["reply"] == {
         "status": 200,
         "headers": [["X", "y"]],
@@ -281,7 +388,7 @@ def test_export_as_json_lines(sample: Sample) -> None:
         "body": '{"data":[]}',
     }
     assert base64.b64decode(binary["reply"]["body_base64"]) == b"\xff\0"
-    assert (refused["attempts"], refused["reply"]) == ([], None)
+    assert (refused["history"], refused["reply"]) == ([], None)
 
 
 def test_export_to_a_file(sample: Sample, place: Path) -> None:
@@ -301,7 +408,7 @@ def test_export_replaces_only_on_request(sample: Sample, place: Path) -> None:
     refused = call("ledger", "export", "c.db", "-o", "all.csv")
     assert (refused.exit_code, (place / "all.csv").read_text()) == (2, "mine")
     assert call("ledger", "export", "c.db", "-o", "all.csv", "--force").exit_code == 0
-    assert (place / "all.csv").read_text().startswith("source,")
+    assert (place / "all.csv").read_text().startswith("image,")
     itself = call("ledger", "export", "c.db", "-o", "./c.db", "--force")
     assert (itself.exit_code, "the ledger itself" in itself.stderr) == (2, True)
     assert call("ledger", "status", "c.db").exit_code == 0

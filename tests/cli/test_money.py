@@ -23,16 +23,18 @@ def test_one_failure_does_not_stop_the_others(server: MisbehavingServer, photos:
     server.for_image(png(1), Answer.json({"error": {"message": "no"}}, status=422))
     done = replace(*photos(3), "-o", "out", "--json")
     assert done.exit_code == 1
-    states = {each["photo"]: each["state"] for each in objects(done.stdout)}
-    assert states == {"p0.png": "saved", "p1.png": "failed", "p2.png": "saved"}
+    states = {each["image"]: each["state"] for each in objects(done.stdout)}
+    assert states == {"p0.png": "SAVED", "p1.png": "REFUSED", "p2.png": "SAVED"}
 
 
 def test_maybe_billed(server: MisbehavingServer, photos: Photos) -> None:
     """A lost answer is code 5, whatever else failed."""
     server.for_image(png(0), ResetAfter())
     server.for_image(png(1), Answer.json({"error": {"message": "no"}}, status=422))
-    done = replace(*photos(2), "-o", "out")
+    done = replace(*photos(2), "-o", "out", "--json")
     assert done.exit_code == 5
+    states = {each["image"]: each["state"] for each in objects(done.stdout)}
+    assert states == {"p0.png": "UNCERTAIN", "p1.png": "REFUSED"}
     assert "p0.png: The connection was lost" in done.stderr
     assert "It may have been billed." in done.stderr
     assert "It was not billed." in done.stderr
@@ -77,11 +79,11 @@ def test_a_result_that_cannot_be_saved_is_not_lost(
     done = replace(*photos(1), "-o", "out", "--num-images", "2", "--json")
     assert done.exit_code == 5
     told = objects(done.stdout)[0]
-    assert told["state"] == "failed"
+    assert told["state"] == "ACCEPTED"
     assert told["billed"] == "yes"
     assert told["saved"] == ["out/p0-2.png"]
     assert told["error"]["type"] == "DownloadError"
-    first, second = (image["url"] for image in told["images"])
+    first, second = (image["url"] for image in told["results"])
     assert "download it free of charge until 20" in done.stderr
     assert first in done.stderr
     assert second not in done.stderr
@@ -91,8 +93,9 @@ def test_a_result_that_cannot_be_saved_is_not_lost(
 def test_an_expired_result(server: MisbehavingServer, photos: Photos) -> None:
     """A result whose address has run out is told as paid for."""
     server.gets.always(Expired())
-    done = replace(*photos(1), "-o", "out")
+    done = replace(*photos(1), "-o", "out", "--json")
     assert done.exit_code == 5
+    assert objects(done.stdout)[0]["state"] == "EXPIRED"
     assert "no longer valid" in done.stderr
     assert "It was billed." in done.stderr
 
@@ -102,7 +105,8 @@ def test_withheld(emulator: Emulator, photos: Photos) -> None:
     emulator.withhold = "forest"
     done = replace(*photos(1), "-o", "out", "--json")
     assert done.exit_code == 5
-    assert objects(done.stdout)[0]["state"] == "withheld"
+    told = objects(done.stdout)[0]
+    assert (told["state"], told["withheld"]) == ("SAVED", 1)
     assert "1 image was withheld" in done.stderr
 
 
@@ -121,7 +125,7 @@ def test_a_task_without_a_path_is_unfinished(emulator: Emulator, photos: Photos)
     done = replace(*photos(1), "-o", "out", "--json")
     assert done.exit_code == 5
     told = objects(done.stdout)[0]
-    assert told["state"] == "unfinished"
+    assert told["state"] == "ACCEPTED"
     assert told["task"]["task_id"] in done.stderr
     assert "24 hours" in done.stderr
     assert len(emulator.requests) == 1
@@ -146,7 +150,7 @@ def test_a_task_that_takes_too_long(emulator: Emulator, photos: Photos) -> None:
     done = replace(*photos(1), "-o", "out", *arguments)
     assert done.exit_code == 5
     told = objects(done.stdout)[0]
-    assert told["state"] == "unfinished"
+    assert told["state"] == "ACCEPTED"
     assert told["error"]["type"] == "TaskTimeoutError"
     assert told["task"]["task_id"]
 
@@ -157,7 +161,7 @@ def test_a_task_that_cannot_be_asked_for(emulator: Emulator, photos: Photos) -> 
     done = replace(*photos(1), "-o", "out", "--task-path", "/nowhere/{task_id}", "--json")
     assert done.exit_code == 5
     told = objects(done.stdout)[0]
-    assert told["state"] == "unfinished"
+    assert told["state"] == "ACCEPTED"
     assert told["error"]["type"] == "TaskError"
     assert told["error"]["status"] == 404
     assert told["task"]["task_id"] in done.stderr
@@ -171,7 +175,7 @@ def test_a_task_that_fails(emulator: Emulator, photos: Photos) -> None:
     done = replace(*photos(1), "-o", "out", "--task-path", emulator.task_path, "--json")
     assert done.exit_code == 5
     told = objects(done.stdout)[0]
-    assert told["state"] == "failed"
+    assert told["state"] == "UNCERTAIN"
     assert told["billed"] == "maybe"
     assert "no cat found" in done.stderr
 
@@ -187,8 +191,9 @@ def test_account_errors_stop_the_run(
     server.always(Answer.json(body, status=status))
     done = replace(*photos(5), "-o", "out", "--in-flight", "1", "--json")
     assert done.exit_code == 4
-    states = [each["state"] for each in objects(done.stdout)]
-    assert states == ["failed", *["not_started"] * 4]
+    told = objects(done.stdout)
+    assert [each["state"] for each in told] == ["PENDING"] * 5
+    assert [each["error"] is None for each in told] == [False, *[True] * 4]
     assert "p4.png: not started." in done.stderr
     assert len(server.received) == 1
 
@@ -210,7 +215,9 @@ def test_an_account_error_takes_back_what_waits(
     server.always(Answer.json({}, status=401))
     done = replace(*names, "-o", "out", "--json")
     assert done.exit_code == 4
-    assert sorted(each["state"] for each in objects(done.stdout)) == ["failed", "not_started"]
+    told = objects(done.stdout)
+    assert [each["state"] for each in told] == ["PENDING"] * 2
+    assert sorted(each["error"] is None for each in told) == [False, True]
     assert len(server.received) == 1
 
 
@@ -225,10 +232,10 @@ def test_a_mistake_of_our_own_costs_one_photo(
     monkeypatch.setattr(AsyncChainHub, "save", save)
     done = replace(*photos(2), "missing.png", "-o", "out", "--json")
     assert done.exit_code == 5
-    told = {each["photo"]: each for each in objects(done.stdout)}
+    told = {each["image"]: each for each in objects(done.stdout)}
     assert "Unexpected KeyError: 'p1'" in told["p1.png"]["error"]["message"]
     assert told["p1.png"]["billed"] == "yes"
-    assert told["p1.png"]["images"][0]["url"] in done.stderr
+    assert told["p1.png"]["results"][0]["url"] in done.stderr
 
 
 def test_front_proxy_errors_are_uncertain(server: MisbehavingServer, photos: Photos) -> None:

@@ -45,16 +45,16 @@ def test_json_is_one_object_for_each_photo(emulator: Emulator, photos: Photos) -
     """Every line of standard output is an object with all the fields."""
     done = replace(*photos(2), "missing.png", "-o", "out", "--json")
     assert done.exit_code == 1
-    told = {each["photo"]: each for each in objects(done.stdout)}
+    told = {each["image"]: each for each in objects(done.stdout)}
     assert told.keys() == {"p0.png", "p1.png", "missing.png"}
     good, bad = told["p0.png"], told["missing.png"]
-    assert good["state"] == "saved"
+    assert good["state"] == "SAVED"
     assert good["saved"] == ["out/p0.png"]
     assert good["request_id"]
-    assert good["images"][0].keys() >= {"url", "seed", "resolution", "expires_at"}
+    assert good["results"][0].keys() >= {"url", "seed", "resolution", "expires_at"}
     assert good["error"] is None
     assert good["task"] is None
-    assert bad["state"] == "failed"
+    assert bad["state"] == "REFUSED"
     assert bad["error"]["type"] == "InvalidImageError"
     assert bad["error"]["billed"] == "no"
     assert bad["error"]["attempts"] == 0

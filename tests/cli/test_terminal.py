@@ -132,7 +132,7 @@ def test_failures_and_json(server: MisbehavingServer, photos: Photos) -> None:
     code, shown, stdout = Terminal(*photos(1), "--json", COLUMNS="200").end()
     assert code == 1
     assert "no [bold]forest[/]" in shown
-    assert objects(stdout)[0]["state"] == "failed"
+    assert objects(stdout)[0]["state"] == "REFUSED"
 
 
 @posix
