@@ -32,18 +32,19 @@ def media_type(head: bytes) -> str | None:
     return None
 
 
-def is_whole(file: BinaryIO, start: int, size: int) -> bool:
+def is_whole(file: BinaryIO, start: int, size: int, most: int = _MOST_SEGMENTS) -> bool:
     """Returns whether the image of `size` bytes at `start` reaches its own end marker.
 
     Only the structure is walked: bytes that follow the image, as cameras and phones append, are
-    accepted; an image that ends before its end marker is not.
+    accepted; an image that ends before its end marker is not, nor one whose end is not found
+    within `most` segments.
     """
     file.seek(start)
     kind = media_type(file.read(HEAD_SIZE))
     if kind == JPEG:
-        return _jpeg_is_whole(file, start, size)
+        return _jpeg_is_whole(file, start, size, most)
     if kind == PNG:
-        return _png_is_whole(file, start, size)
+        return _png_is_whole(file, start, size, most)
     return kind == WEBP and _webp_is_whole(file, start, size)
 
 
@@ -55,11 +56,11 @@ def _webp_is_whole(file: BinaryIO, start: int, size: int) -> bool:
     return length >= 12 and length + 8 <= size
 
 
-def _png_is_whole(file: BinaryIO, start: int, size: int) -> bool:
+def _png_is_whole(file: BinaryIO, start: int, size: int, most: int) -> bool:
     # PNG (RFC 2083 §3.2, §4.1): chunks of length, type, data and CRC. The first is IHDR, of 13
     # bytes; the picture is in IDAT; the last is IEND.
     at, has_picture = len(_PNG_SIGNATURE), False
-    for number in range(_MOST_SEGMENTS):
+    for number in range(most):
         file.seek(start + at)
         header = file.read(8)
         length = int.from_bytes(header[:4], "big")
@@ -72,23 +73,23 @@ def _png_is_whole(file: BinaryIO, start: int, size: int) -> bool:
     return False
 
 
-def _jpeg_is_whole(file: BinaryIO, start: int, size: int) -> bool:
-    scan = _jpeg_scan_start(file, start, size)
+def _jpeg_is_whole(file: BinaryIO, start: int, size: int, most: int) -> bool:
+    scan = _jpeg_scan_start(file, start, size, most)
     if scan is None:
         return False
     if size - 2 >= scan:
         file.seek(start + size - 2)
         if file.read(2) == b"\xff\xd9":
             return True
-    return _jpeg_has_end(file, start, scan, size)
+    return most == _MOST_SEGMENTS and _jpeg_has_end(file, start, scan, size)
 
 
-def _jpeg_scan_start(file: BinaryIO, start: int, size: int) -> int | None:
+def _jpeg_scan_start(file: BinaryIO, start: int, size: int, most: int) -> int | None:
     # ITU T.81 B.1.1: segments of marker and length lead to SOS (FFDA). A thumbnail inside one of
     # them has an end mark of its own, which is why they are stepped over. One before SOS is SOFn,
     # the picture's size.
     at, has_frame = 2, False
-    for _ in range(_MOST_SEGMENTS):
+    for _ in range(most):
         file.seek(start + at)
         header = file.read(min(4, max(size - at, 0)))
         if len(header) < 4 or header[0] != 0xFF:

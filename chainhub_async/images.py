@@ -22,6 +22,8 @@ from chainhub_async.errors import InvalidImageError, printable
 IMAGE_LIMIT = 10 * 1024 * 1024
 
 _IN_MEMORY = "The image in memory"
+# Segments of one that are looked at right on the event loop: in less time than a thread takes.
+_FEW_SEGMENTS = 100
 # Characters of a path in a message: whoever gives an image as base64 text is not shown all of it.
 _SHOWN = 200
 
@@ -108,7 +110,7 @@ class ImageSource:
             InvalidImageError: it is missing, unreadable, not a regular file, empty, too large,
                 truncated, or not JPEG, PNG or WebP.
         """
-        return _measure_file(path, 0, None)
+        return _measure_file(path)
 
     @classmethod
     async def of(cls, image: ImageInput) -> ImageSource:
@@ -126,7 +128,10 @@ class ImageSource:
         if isinstance(image, ImageSource):
             return image
         if isinstance(image, bytes | bytearray | memoryview):
-            return await anyio.to_thread.run_sync(cls.from_bytes, _fixed(image))
+            fixed = _fixed(image)
+            if formats.is_whole(io.BytesIO(fixed), 0, len(fixed), _FEW_SEGMENTS):
+                return cls.from_bytes(fixed)
+            return await anyio.to_thread.run_sync(cls.from_bytes, fixed)
         if isinstance(image, str | os.PathLike):
             return await anyio.to_thread.run_sync(cls.from_path, image)
         if callable(getattr(image, "read", None)):
@@ -163,32 +168,65 @@ def open_regular(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _measure_file(
-    given: str | bytes | os.PathLike[Any], offset: int, expected: FileStamp | None
-) -> ImageSource:
-    shown, name = "The image's path", ""
+def open_checked(
+    given: str | bytes | os.PathLike[Any],
+    offset: int = 0,
+    expected: FileStamp | None = None,
+    flags: int = os.O_RDONLY | getattr(os, "O_BINARY", 0),
+) -> tuple[int, ImageSource]:
+    """Opens a file, checks the image in it, and returns descriptor and image. Blocks.
+
+    Args:
+        given: the path.
+        offset: where in the file the image starts.
+        expected: what the file's stamp must be, if it is known.
+        flags: as for `os.open`.
+
+    Raises:
+        InvalidImageError: see `ImageSource.from_path`.
+    """
+    shown, name, descriptor = "The image's path", "", -1
     try:
         name = os.fsdecode(given)
         if not name:
             raise InvalidImageError(f"{shown} is empty.")
         path, shown = Path(name), f"The image {printable(name, _SHOWN)!r}"
         _refuse_special(shown, path.stat())
-        with open(name, "rb", opener=open_regular) as file:
-            stamp = FileStamp.of(file)
-            if expected is not None and stamp != expected:
-                raise InvalidImageError(f"{shown} is no longer the file that was opened.")
-            size = stamp.size - offset
-            kind = _check(shown, file, offset, size)
-    except FileNotFoundError:
-        hint = " URLs cannot be sent; download the file first." if "://" in name else ""
-        raise InvalidImageError(f"{shown} does not exist.{hint}") from None
-    except InvalidImageError:
-        raise
-    except Exception as problem:
+        descriptor = open_regular(name, flags)
+        image = _examined(shown, path.absolute(), descriptor, offset, expected)
+    except BaseException as problem:
+        if descriptor >= 0:
+            os.close(descriptor)
+        if isinstance(problem, InvalidImageError) or not isinstance(problem, Exception):
+            raise
+        if isinstance(problem, FileNotFoundError):
+            hint = " URLs cannot be sent; download the file first." if "://" in name else ""
+            raise InvalidImageError(f"{shown} does not exist.{hint}") from None
         reason = getattr(problem, "strerror", None) or str(problem)
         raise InvalidImageError(f"{shown} cannot be read: {reason}.") from None
-    path = path.absolute()
+    return descriptor, image
+
+
+def _examined(
+    shown: str, path: Path, descriptor: int, offset: int, expected: FileStamp | None
+) -> ImageSource:
+    stamp = FileStamp.of(descriptor)
+    if expected is not None and stamp != expected:
+        raise InvalidImageError(f"{shown} is no longer the file that was opened.")
+    size = stamp.size - offset
+    with open(descriptor, "rb", closefd=False) as file:
+        kind = _check(shown, file, offset, size)
     return ImageSource(media_type=kind, size=size, path=path, offset=offset, stamp=stamp)
+
+
+def _measure_file(
+    given: str | bytes | os.PathLike[Any],
+    offset: int = 0,
+    expected: FileStamp | None = None,
+) -> ImageSource:
+    descriptor, image = open_checked(given, offset, expected)
+    os.close(descriptor)
+    return image
 
 
 def _refuse_special(shown: str, info: os.stat_result) -> None:

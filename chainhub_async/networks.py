@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 # Where clouds answer anyone with the machine's credentials, outside the link-local range:
@@ -63,6 +64,7 @@ def _unwrapped(ip: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     return ip.ipv4_mapped or ip.sixtofour or ip
 
 
+@lru_cache(maxsize=64)  # asked for at every call
 def is_local(host: str) -> bool:
     """Returns whether a host name or IP address refers to this machine."""
     name = host.lower().rstrip(".")

@@ -90,6 +90,8 @@ def _http_date(text: str) -> datetime | None:
 def url_expiry(url: str, received: datetime) -> datetime:
     """Returns when a result's URL expires: as it states itself, else 24 hours from `received`."""
     fallback = received + RESULT_LIFETIME
+    if "?" not in url:
+        return fallback
     try:
         query = {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
     except ValueError:

@@ -22,6 +22,7 @@ from chainhub_async.models import (
 from chainhub_async.resources import fields
 from chainhub_async.transport import decode
 from chainhub_async.transport.messages import Part, Request
+from chainhub_async.transport.reading import checked, let_go
 
 if TYPE_CHECKING:
     from chainhub_async.transport.http import Transport
@@ -102,20 +103,15 @@ class AsyncIdeogram:
         limits = timeout_or(self._transport.config.timeout, timeout)
         # Before the image is read, which on a loop that cannot be used fails in other words.
         await self._transport.pool.bind()
-        request = await replace_background_request(call, limits)
-        return await self._transport.send(request, decode.result)
-
-
-async def replace_background_request(call: ReplaceBackground, timeout: Timeout) -> Request:
-    """Checks a call and returns the request that makes it.
-
-    Raises:
-        InvalidRequestError: part of it cannot be sent; the message says which.
-    """
-    options = checked_options(call)
-    image = await ImageSource.of(call.image)
-    references = [await ImageSource.of(each) for each in style_references(call)]
-    return request_of(call, options, image, references, timeout)
+        options, images = checked_options(call), [call.image, *style_references(call)]
+        sources: list[ImageSource] = []
+        try:
+            for each in images:
+                sources.append(await checked(each))  # noqa: PERF401 - those before one that fails
+            request = request_of(call, options, sources[0], sources[1:], limits)
+            return await self._transport.send(request, decode.result)
+        finally:
+            await let_go(sources)
 
 
 def checked_options(call: ReplaceBackground) -> list[Part]:

@@ -10,9 +10,9 @@ import math
 from typing import Any
 
 import anyio
-from anyio.lowlevel import current_token
 
 from chainhub_async.config import Timeout
+from chainhub_async.transport.running import running_loop
 
 # The slowest upload that may take its time, in bytes per second.
 _SLOWEST_UPLOAD = 64_000
@@ -47,7 +47,7 @@ class Deadlines:
         self._bounds: dict[str, tuple[float, float]] = {}
         self._passed = "attempt"
         # The event loop's own timer: anyio has none but the deadline of a scope.
-        self._loop: Any = current_token().native_token
+        self._loop = running_loop()
         self._timer: Any = None
 
     def connecting(self) -> None:

@@ -34,6 +34,8 @@ _REFUSES = {
 }
 _PERMANENT = {"model_not_found"}
 _WORDS = ("message", "msg", "error_msg", "detail", "title", "error", "description")
+# Without any of these a body tells nothing, as those of most successes.
+_TELLING = {*_WORDS, "code", "type", "reject_reason", "request_id"}
 _REQUEST_ID = re.compile(r"\(request id: ?([\w.:-]{1,100})\)", re.IGNORECASE)
 _TEXT_LIMIT = 300
 # Of a page or plain text only the beginning is looked at.
@@ -81,6 +83,8 @@ class ErrorBody:
         """Parses any decoded JSON."""
         if not isinstance(raw, dict):
             return cls(message=_plain_words(raw) if isinstance(raw, str) else None)
+        if _TELLING.isdisjoint(raw):
+            return cls()
         inner = raw.get("error")
         detail = inner if isinstance(inner, dict) else {}
         codes = [detail.get("code"), detail.get("type"), raw.get("code"), raw.get("reject_reason")]

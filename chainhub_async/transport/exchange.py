@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timezone
@@ -110,6 +111,8 @@ class Exchange:
                     # Bounded, since a disk may hang too; stopped, the body sends nothing more.
                     with anyio.move_on_after(_STOPPING, shield=True):
                         await self.body.wait_finished()
+                self.body.forget()
+            del self._on_progress  # see Body.forget
         if self.deadlines.scope.cancelled_caught:
             self._problem = Problem("deadline", self.deadlines.sentence)
         return self._outcome()
@@ -198,11 +201,16 @@ class Exchange:
 
     def _response(self) -> Response:
         hide = hider(self._way.key, always=not 200 <= (self._status or 0) < 300)
-        seen = self.evidence
+        seen, headers, body = self.evidence, self._headers, as_utf8(bytes(self._content))
+        # One look at all of it, since the key is hardly ever there.
+        received = "\n".join((body.decode("latin-1"), *itertools.chain.from_iterable(headers)))
+        if hide(received) != received:
+            headers = tuple((hide(name), hide(value)) for name, value in headers)
+            body = hide(body.decode("latin-1")).encode("latin-1")
         return Response(
             status=self._status or 0,
-            headers=tuple((hide(name), hide(value)) for name, value in self._headers),
-            body=hide(as_utf8(bytes(self._content)).decode("latin-1")).encode("latin-1"),
+            headers=headers,
+            body=body,
             received_at=datetime.now(timezone.utc),
             bytes_sent=seen.bytes_sent,
             upload_complete=seen.complete,

@@ -8,8 +8,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import anyio
 
@@ -27,6 +25,20 @@ def never_fits(images: int, in_flight: int) -> InvalidOptionError:
         f"A call for {images} images can never start: Limits(in_flight={in_flight}) allows fewer "
         "at a time."
     )
+
+
+class _Inside:
+    """What surrounds a call inside the gate. A generator would cost several times as much."""
+
+    def __init__(self, gate: Gate, weight: int) -> None:
+        self._gate = gate
+        self._weight = weight
+
+    async def __aenter__(self) -> None:
+        await self._gate._enter(self._weight)  # noqa: SLF001 - its own
+
+    async def __aexit__(self, *_: object) -> None:
+        self._gate._leave(self._weight)  # noqa: SLF001 - its own
 
 
 class Gate:
@@ -50,23 +62,24 @@ class Gate:
         self._closed_until = 0.0
         self._slowed_at = 0.0
 
-    @asynccontextmanager
-    async def enter(self, weight: int) -> AsyncGenerator[None, None]:
-        """Waits until `weight` images may start, and counts them while inside.
+    def enter(self, weight: int) -> _Inside:
+        """Waits until `weight` images may start, and counts them while inside; an `async with`.
 
         A call that makes no image does not count and does not queue behind those that do; only a
         pause holds it back.
         """
+        return _Inside(self, weight)
+
+    async def _enter(self, weight: int) -> None:
         if weight:
             await self._wait_turn(weight)
         else:
             await self._wait_open()
         self.in_flight += weight
-        try:
-            yield
-        finally:
-            self.in_flight -= weight
-            self._wake_first()
+
+    def _leave(self, weight: int) -> None:
+        self.in_flight -= weight
+        self._wake_first()
 
     def pause(self, seconds: float) -> None:
         """Starts no call for `seconds`."""
@@ -92,6 +105,8 @@ class Gate:
                 self._wake_first()
 
     async def _wait_turn(self, weight: int) -> None:
+        if self._is_free(weight):
+            return
         number = next(self._numbers)
         self._queue[number] = anyio.Event()
         try:
@@ -105,6 +120,15 @@ class Gate:
         finally:
             del self._queue[number]
             self._wake_first()
+
+    def _is_free(self, weight: int) -> bool:
+        """Whether there is nothing to wait for."""
+        return (
+            not self._queue
+            and self._per_minute is None
+            and self._has_room(weight)
+            and self._closed_until <= anyio.current_time()
+        )
 
     async def _wait_open(self) -> None:
         # A loop, since a pause may be prolonged meanwhile.

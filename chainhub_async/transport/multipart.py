@@ -195,6 +195,10 @@ class Body(payload.Payload):
         if unsent > _GOODBYE:
             self.handed -= min(unsent, self.handed)
 
+    def forget(self) -> None:
+        """Tells nobody any more; what is told usually refers to this, and would never be freed."""
+        self._on_progress, self._before_last = _ignore, None
+
     async def wait_finished(self) -> None:
         """Waits until nothing is being read or sent any more."""
         if not self.idle:
@@ -256,6 +260,10 @@ class Body(payload.Payload):
                 # Only here, where the kernel has taken all of it: else it may still be in use.
                 if len(_spare) < _MOST_SPARE:
                     _spare.append(buffer)
+
+
+def _ignore(_: object) -> None:
+    pass
 
 
 def _wait_for_the_kernel(transport: Any) -> None:

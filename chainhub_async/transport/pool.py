@@ -12,7 +12,6 @@ from typing import Any
 
 import aiohttp
 import anyio
-from anyio.lowlevel import current_token
 
 from chainhub_async.config import Limits
 from chainhub_async.errors import ClosedError
@@ -20,7 +19,12 @@ from chainhub_async.networks import Network
 from chainhub_async.process import after_fork, current_process, keep_for_ever
 from chainhub_async.transport.gate import Gate
 from chainhub_async.transport.retry import RetryBudget
+from chainhub_async.transport.running import running_loop
 from chainhub_async.transport.session import check_ssl_context, open_session, request_ssl
+
+# Seconds until the connections of a client that was dropped are closed. Clients are often dropped
+# in the last turn of their loop, which then would leave the closing behind undone.
+_PAUSE = 0.1
 
 
 class _Claim:
@@ -131,7 +135,7 @@ class Pool:
         """
         if self._closed:
             raise ClosedError("The client is closed; create a new one.")
-        loop: Any = current_token().native_token
+        loop = running_loop()
         if self._claim.is_of(loop):
             return
         if not hasattr(loop, "is_closed"):
@@ -183,10 +187,10 @@ class Pool:
         if self._claim.is_inherited:
             self._closed = True
             return
-        if not self._claim.is_over and not self._claim.is_of(current_token().native_token):
+        if not self._claim.is_over and not self._claim.is_of(running_loop()):
             raise ClosedError("The client is in use on another event loop; close it there.")
         self._closed = True
-        if self._under_way and self._claim.is_of(current_token().native_token):
+        if self._under_way and self._claim.is_of(running_loop()):
             self._all_ended = self._all_ended or anyio.Event()
             for scope in self._under_way:
                 scope.cancel()
@@ -237,25 +241,15 @@ async def _close_left_behind() -> None:
 
 
 def _let_go(loop: Any, guard: Any) -> None:
-    """Has the sessions of a pool that was dropped closed by their loop, when that runs."""
+    """Has the sessions of a pool that was dropped closed by their loop, if that goes on."""
     if guard in _guards:  # else it was inherited
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(_end, guard)
+            loop.call_soon_threadsafe(loop.call_later, _PAUSE, _end, loop, guard)
 
 
-def _end(guard: Any) -> None:
-    # No task: the loop may be at its last turn, and would leave it behind.
-    _, sessions = _guards.pop(guard, (None, []))
-    while sessions:
-        _first_step(sessions.pop().close())
-    _first_step(guard.aclose())
-
-
-def _first_step(closing: Any) -> None:
-    """Does what closing something does before it waits."""
-    with suppress(StopIteration, StopAsyncIteration):
-        closing.send(None)
-    closing.close()
+def _end(loop: Any, guard: Any) -> None:
+    task = loop.create_task(guard.aclose())
+    task.add_done_callback(lambda _: _guards.pop(guard, None))
 
 
 def _keep() -> None:

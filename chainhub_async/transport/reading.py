@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio  # noqa: TID251 - aiohttp cancels its writer in a way that anyio cannot shield from
 import errno
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 import aiofiles
+import anyio
 import anyio.to_thread
 from aiofiles.threadpool import wrap
 
 from chainhub_async.errors import ImageChangedError, printable
-from chainhub_async.images import FileStamp, ImageSource, open_regular
+from chainhub_async.images import FileStamp, ImageInput, ImageSource, open_checked, open_regular
 
 
 def _unsupported(descriptor: int, buffer: memoryview, at: int) -> int:  # noqa: ARG001 - see below
@@ -39,12 +40,65 @@ Raises BlockingIOError where that would wait, and another OSError where it is no
 """
 
 
-class ImageFile:
-    """The open file of an image."""
+# Files that stay open from the check of an image until it is sent, so that a small one takes one
+# hop to a thread and not two; by the identity of their images.
+_kept: dict[int, Any] = {}
+_MOST_KEPT = 64
 
-    def __init__(self, image: ImageSource, raw: Any) -> None:
+
+async def checked(image: ImageInput) -> ImageSource:
+    """Does as `ImageSource.of`, and may leave a file open for whoever sends it; see `let_go`.
+
+    Raises:
+        InvalidImageError: see `ImageSource.of`.
+    """
+    if not isinstance(image, str | os.PathLike) or len(_kept) >= _MOST_KEPT:
+        return await ImageSource.of(image)
+    found: list[ImageSource] = []
+
+    def open_it(_: str, flags: int) -> int:
+        descriptor, source = open_checked(image, flags=flags)
+        found.append(source)
+        return descriptor
+
+    # The opener knows the path, and says better what is wrong with it.
+    task = asyncio.ensure_future(aiofiles.open("image", "rb", opener=open_it))
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        with anyio.CancelScope(shield=True):
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([task])
+        if not task.exception():
+            task.result().detach().close()
+        raise
+    _kept[id(found[0])] = task.result().detach()
+    return found[0]
+
+
+async def let_go(images: Iterable[ImageSource]) -> None:
+    """Closes the files that were left open and not needed."""
+    for image in images:
+        raw = _kept.pop(id(image), None)
+        if raw is not None:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(raw.close)
+
+
+class ImageFile:
+    """The open file of an image.
+
+    Args:
+        image: the image.
+        raw: the file.
+        is_checked: whether it was just seen to be unchanged.
+    """
+
+    def __init__(self, image: ImageSource, raw: Any, *, is_checked: bool) -> None:
         self._image = image
         self._raw = raw
+        self._is_checked = is_checked
         self._shown = _shown(image)
         # Whether the file's system answers without waiting. If so, it is one on this machine, and
         # looking at an open file, and closing it, do not wait either.
@@ -62,8 +116,9 @@ class ImageFile:
         size = min(len(buffer), self._image.size - at)
         try:
             got = self._cached(buffer[:size], at) or await self._read(buffer[:size], at)
-            ends = at + got == self._image.size
-            changed = not got or (ends and await self._stamp() != self._image.stamp)
+            due = at + got == self._image.size or not self._is_checked
+            changed = not got or (due and await self._stamp() != self._image.stamp)
+            self._is_checked = True
         except OSError as problem:
             raise _changed(
                 self._shown, f"could not be read to its end ({problem.strerror})"
@@ -111,7 +166,9 @@ async def opened(image: ImageSource) -> AsyncGenerator[ImageFile, None]:
         ImageChangedError: the file is not what was checked, or cannot be opened.
     """
     # An ImageSource has a path wherever it has no data.
-    file = ImageFile(image, await _opened_in_thread(image, str(image.path)))
+    kept = _kept.pop(id(image), None)
+    raw = kept or await _opened_in_thread(image, str(image.path))
+    file = ImageFile(image, raw, is_checked=kept is None)
     try:
         yield file
     finally:

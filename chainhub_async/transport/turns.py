@@ -9,7 +9,7 @@ from collections import deque
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from anyio.lowlevel import current_token
+from chainhub_async.transport.running import running_loop
 
 # Pieces of work in one turn of the loop. Each takes 0.05 to 0.5 ms.
 _PIECES = 8
@@ -59,7 +59,7 @@ async def take_turn(*, begun: bool = False) -> None:
     Args:
         begun: whether it continues what had its turn before.
     """
-    loop = current_token().native_token
+    loop = running_loop()
     turns = _of_loops.get(loop)
     if turns is None:
         turns = _of_loops[loop] = _Turns(loop)

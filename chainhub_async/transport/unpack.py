@@ -24,8 +24,10 @@ class Unpacker:
 
     def __init__(self, encoding: str | None) -> None:
         self._encoding = (encoding or "identity").strip().lower()
+        if self._encoding == "identity":
+            return
         self._inflate = zlib.decompressobj(_EITHER)
-        if self._encoding not in {"identity", "gzip", "x-gzip", "deflate"}:
+        if self._encoding not in {"gzip", "x-gzip", "deflate"}:
             raise UnpackError("its Content-Encoding is not supported")
 
     def feed(self, data: bytes, most: int) -> bytes:

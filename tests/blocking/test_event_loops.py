@@ -152,7 +152,7 @@ PROGRAMS = {
         loop = asyncio.new_event_loop()
         say(loop.run_until_complete(main()))
         gc.collect()
-        loop.run_until_complete(asyncio.sleep(0.1))
+        loop.run_until_complete(asyncio.sleep(0.5))
         from chainhub_async.transport import pool
         say(len(pool._guards))
         loop.run_until_complete(loop.shutdown_asyncgens())

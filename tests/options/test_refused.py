@@ -28,7 +28,7 @@ from chainhub_async import (
 )
 from chainhub_async.config import Timeout
 from chainhub_async.resources import fields
-from chainhub_async.resources.ideogram import replace_background_request
+from chainhub_async.resources.ideogram import checked_options, request_of
 from chainhub_async.testing import Emulator
 
 from .image import PNG, png_of
@@ -254,15 +254,11 @@ def test_only_whole_numbers_in_range_pass(value: Any) -> None:
 @given(st.integers(1, 8), st.integers(0, 2**31 - 1))
 def test_every_number_in_range_is_sent(images: int, seed: int) -> None:
     """All of the range is allowed, its ends included."""
-
-    async def build() -> None:
-        call = ReplaceBackground(PNG, num_images=images, seed=seed)
-        request = await replace_background_request(call, Timeout())
-        texts = {part.name: part.content for part in request.parts}
-        assert (texts["num_images"], texts["seed"]) == (b"%d" % images, b"%d" % seed)
-        assert request.images == images
-
-    anyio.run(build)
+    call = ReplaceBackground(PNG, num_images=images, seed=seed)
+    request = request_of(call, checked_options(call), ImageSource.from_bytes(PNG), [], Timeout())
+    texts = {part.name: part.content for part in request.parts}
+    assert (texts["num_images"], texts["seed"]) == (b"%d" % images, b"%d" % seed)
+    assert request.images == images
 
 
 JSONLIKE = st.recursive(

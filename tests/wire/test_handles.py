@@ -14,7 +14,14 @@ import anyio
 import pytest
 from anyio.lowlevel import current_token
 
-from chainhub_async import AsyncChainHub, ChainHubError, RetryPolicy, Timeout
+from chainhub_async import (
+    AsyncChainHub,
+    ChainHubError,
+    InvalidImageError,
+    Limits,
+    RetryPolicy,
+    Timeout,
+)
 
 from .capture import Server, capturing, png
 from .conftest import KEY
@@ -136,4 +143,31 @@ async def test_none_when_cancelled_while_a_thread_is_at_it(
                 await hub.ideogram.replace_background(path, prompt="x")
             assert scope.cancelled_caught
             assert _open_handles(path) == 0
-    assert server.connections == 1
+    assert server.connections == (delay > 0.1)
+
+
+async def test_calls_that_wait_hold_few_files(tmp_path: Path, server: Server) -> None:
+    """A file may stay open from its check until it is sent, but not those of a thousand calls."""
+    paths = [_written(tmp_path / f"{number}.png", png()) for number in range(200)]
+
+    def held() -> int:
+        return sum(_open_handles(path) for path in paths)
+
+    async with AsyncChainHub(KEY, base_url=server.url, limits=Limits(in_flight=1)) as hub:
+        hub._transport.pool.gate.pause(60)
+        async with anyio.create_task_group() as group:
+            for path in paths:
+                group.start_soon(hub.ideogram.replace_background, path)
+            await anyio.sleep(0.5)
+            assert 0 < held() <= 64
+            group.cancel_scope.cancel()
+        assert held() == 0
+    assert server.connections == 0
+
+
+async def test_none_when_another_image_is_refused(tmp_path: Path, hub: AsyncChainHub) -> None:
+    """What was opened before a later image of the same call is refused is closed."""
+    path = _written(tmp_path / "cat", png())
+    with pytest.raises(InvalidImageError):
+        await hub.ideogram.replace_background(path, style_reference_images=[path, b"no image"])
+    assert _open_handles(path) == 0

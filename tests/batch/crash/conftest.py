@@ -34,7 +34,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def _no_painter() -> Iterator[None]:
     """Results of one colour, which say what they were made of, as without Pillow."""
     with pytest.MonkeyPatch.context() as patch:
