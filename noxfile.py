@@ -140,23 +140,9 @@ for name in ("al2023", "fonts", "swiftshader"):
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure side by side with other clients; `-- --full` for the long run."""
-    install_wheel(session)
+    install_wheel(session, "cli")
     session.install(*group("bench"))
     session.run("python", "benchmarks/run.py", *session.posargs)
-
-
-@nox.session
-def bench_batch(session: nox.Session) -> None:
-    """Measure what a batch and its ledger cost; `-- --full` for 100 000 calls."""
-    install_wheel(session)
-    session.run("python", "benchmarks/batches.py", *session.posargs)
-
-
-@nox.session
-def bench_blocking(session: nox.Session) -> None:
-    """Measure what a blocking call costs over the awaited one."""
-    install_wheel(session)
-    session.run("python", "benchmarks/blocking_calls.py", *session.posargs)
 
 
 @nox.session

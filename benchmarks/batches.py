@@ -1,34 +1,77 @@
-"""Measures what a batch's ledger costs, side by side: `nox -s bench_batch`, or with `-- --full`.
+"""What a batch and its ledger cost.
 
-The same calls are made with `gather`-like code of one's own, in a batch without a ledger, and in
-one with a ledger; then the finished batch is resumed. Contenders take turns, each run in a process
-of its own, and their images come from a generator. `--full` makes 100 000 calls.
+The same calls are made with code of one's own, in a batch without a ledger, and in one with a
+ledger; then the finished batch is resumed. The images come from a generator.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import resource
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
-from run import RESULTS, png, sink
-from server import pinned
+import attrs
+from contender import idle_mb, memory_mb
+from harness import Report, Result, Settings, process, take_turns
+from pictures import png
+from server import sink
 
 from chainhub_async import AsyncChainHub, Limits, ReplaceBackground
 
 IN_FLIGHT = 32
-BASELINE = "no ledger"
-CONTENDERS = ["own code", BASELINE, "ledger", "resumed"]
-FIGURES = ["ms_per_item", "cpu_ms", "peak_rss_mb"]
+OWN_CODE, BASELINE, LEDGER, RESUMED = "own code", "no ledger", "ledger", "resumed"
+CONTENDERS = [OWN_CODE, BASELINE, LEDGER, RESUMED]
+FIGURES = ["items_per_second", "cpu_ms", "rss_growth_mb"]
+
+
+@attrs.frozen
+class Cell:
+    """A batch of so many images of 1 KB."""
+
+    count: int
+
+    @property
+    def title(self) -> str:
+        return f"Batch of {self.count:,} images of 1 KB, {IN_FLIGHT} in flight"
+
+
+def run(settings: Settings) -> Iterator[Result]:
+    """Measures the cells of this suite."""
+    for cell in [Cell(10_000), Cell(100_000)] if settings.full else [Cell(10_000)]:
+        if settings.only in cell.title:
+            yield _measured(cell, settings)
+
+
+def _measured(cell: Cell, settings: Settings) -> Result:
+    rounds = settings.rounds_or(3, 5) if cell.count <= 10_000 else 1
+    ledgers: list[Path] = []
+    with sink() as to:
+
+        def turn(name: str) -> Report:
+            if name == LEDGER:
+                ledgers.append(settings.folder / f"{cell.count}-{len(ledgers)}.db")
+            ledger = str(ledgers[-1]) if name in {LEDGER, RESUMED} else None
+            return process(
+                Path(__file__),
+                {"name": name, "url": to.url, "count": cell.count, "ledger": ledger},
+            )
+
+        runs, notes = take_turns(CONTENDERS, rounds, turn, essential=CONTENDERS)
+    # In memory, where nothing has to be flushed, a ledger costs less.
+    notes.append("The ledger is on the disk of the benchmark's directory.")
+    return Result(
+        suite="batches",
+        title=cell.title,
+        baseline=BASELINE,
+        figures=FIGURES,
+        compared=["items_per_second", "cpu_ms"],
+        runs=runs,
+        notes=notes,
+        facts=attrs.asdict(cell),
+    )
 
 
 def images(count: int) -> Iterator[bytes]:
@@ -53,7 +96,7 @@ async def own_code(hub: AsyncChainHub, count: int) -> None:
             group.start_soon(one, image)
 
 
-async def batch(hub: AsyncChainHub, count: int, ledger: Path | None, expected: str) -> None:
+async def batch(hub: AsyncChainHub, count: int, ledger: str | None, expected: str) -> None:
     requests = (ReplaceBackground(image, prompt="a forest") for image in images(count))
     async with hub.batch(ledger=ledger) as opened:
         done = 0
@@ -63,70 +106,25 @@ async def batch(hub: AsyncChainHub, count: int, ledger: Path | None, expected: s
         sys.exit(f"{done} of {count} are {expected}")
 
 
-async def contend(name: str, url: str, count: int, ledger: Path) -> None:
-    """Runs one contender and prints its figures."""
+async def contend(name: str, url: str, count: int, ledger: str | None) -> Report:
+    """Runs one contender."""
     async with AsyncChainHub("key", base_url=url, limits=Limits(in_flight=IN_FLIGHT)) as hub:
         await hub.ideogram.replace_background(png(2000), prompt="warm")
+        idle = idle_mb()
         began, cpu = time.perf_counter(), time.process_time()
-        if name == "own code":
+        if name == OWN_CODE:
             await own_code(hub, count)
         else:
-            expected = "SKIPPED" if name == "resumed" else "ACCEPTED"
-            await batch(hub, count, None if name == BASELINE else ledger, expected)
+            await batch(hub, count, ledger, "SKIPPED" if name == RESUMED else "ACCEPTED")
         took, used = time.perf_counter() - began, time.process_time() - cpu
-    status = Path("/proc/self/status")
-    if status.exists():
-        peak = int(status.read_text(encoding="utf-8").split("VmHWM:")[1].split()[0]) / 1024
-    else:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    figures = [1000 * took / count, 1000 * used / count, peak]
-    print(json.dumps(dict(zip(FIGURES, figures, strict=True))))
-
-
-def once(name: str, url: str, count: int, ledger: Path) -> dict[str, float]:
-    done = subprocess.run(
-        [*pinned(1), sys.executable, __file__, "--contend", name, url, str(count), str(ledger)],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-        timeout=600,
-    )
-    report: dict[str, float] = json.loads(done.stdout)
-    return report
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true", help="100 000 calls each")
-    parser.add_argument("--contend", nargs=4, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.contend:
-        name, url, count, ledger = given.contend
-        anyio.run(contend, name, url, int(count), Path(ledger))
-        return
-    count, rounds = (100_000, 3) if given.full else (10_000, 3)
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
-    # Where nothing has to be flushed, as in memory, a ledger costs less than on a disk.
-    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder, sink() as url:
-        for number in range(rounds):
-            for name in CONTENDERS:
-                ledger = Path(folder) / f"{number}.db"
-                runs[name].append(once(name, url, count, ledger))
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "batch.json").write_text(json.dumps(runs, indent=1), encoding="utf-8")
-    print(f"{count:,} calls of 1 KB, {IN_FLIGHT} in flight; median of {rounds} (min-max)")
-    print(f"{'':12}{'calls/s over no ledger':>24}" + "".join(f"{each:>26}" for each in FIGURES))
-    base = statistics.median(each["ms_per_item"] for each in runs[BASELINE])
-    for name, reports in runs.items():
-        speed = base / statistics.median(each["ms_per_item"] for each in reports)
-        cells = f"{speed:>24.2f}"
-        for figure in FIGURES:
-            values = [each[figure] for each in reports]
-            shown = f"{statistics.median(values):.3f} ({min(values):.3f}-{max(values):.3f})"
-            cells += f"{shown:>26}"
-        print(f"{name:12}{cells}")
-    print(f"\nRaw figures: {RESULTS / 'batch.json'}")
+    return {
+        "items_per_second": count / took,
+        "cpu_ms": 1000 * used / count,
+        "rss_growth_mb": memory_mb("VmHWM") - idle,
+    }
 
 
 if __name__ == "__main__":
-    main()
+    given = json.loads(sys.argv[1])
+    words = [given[key] for key in ("name", "url", "count", "ledger")]
+    print(json.dumps(anyio.run(contend, *words)))

@@ -1,12 +1,12 @@
-"""The servers that uploads are measured against: one that throws bodies away, one that reads them.
+"""The servers that clients are measured against, and one that reads what it gets.
 
-The first is `sink.c` where there is a C compiler, else `sink.py`. The second only runs before the
-clock does: it makes sure that every contender sends the right thing.
+`sink.c` throws uploads away and `source.c` serves one file; where there is no C compiler, the
+modules of the same names do. The reader only runs before the clock does: it makes sure that every
+contender sends the right thing.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -14,13 +14,16 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from email import message_from_bytes, policy
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from contenders import KEY, PROMPT
+import attrs
+from machine import pinned
+from target import KEY, PROMPT
 
 HERE = Path(__file__).parent
-BUILT = HERE / "results" / "sink"
+RESULTS = HERE / "results"
 
 ANSWER = (
     b'{"created":"2026-01-05T10:11:12Z","data":[{"url":"http://127.0.0.1/a.png","prompt":"p",'
@@ -28,24 +31,26 @@ ANSWER = (
 )
 
 
-def pinned(core: int) -> list[str]:
-    """Returns the words before a command that keep it on one core, so that they share none."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    if len(cores) < 2 or not shutil.which("taskset"):
-        return []
-    return ["taskset", "-c", str(cores[core % len(cores)])]
+@attrs.frozen
+class Running:
+    """A server in a process of its own."""
+
+    url: str
+    process: int
 
 
-def built() -> Path | None:
-    """Returns the compiled sink, with TLS if OpenSSL's headers are there; None without compiler."""
+@cache
+def built(name: str) -> Path | None:
+    """Returns a compiled server, with TLS if OpenSSL's headers are there; None without compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None or not sys.platform.startswith("linux"):
         return None
-    BUILT.parent.mkdir(exist_ok=True)
-    command = [compiler, "-O2", "-o", str(BUILT), str(HERE / "sink.c")]
+    RESULTS.mkdir(exist_ok=True)
+    program = RESULTS / name
+    command = [compiler, "-O2", "-o", str(program), str(HERE / f"{name}.c")]
     for more in (["-DWITH_TLS", "-lssl", "-lcrypto"], []):
         if subprocess.run([*command, *more], capture_output=True, check=False).returncode == 0:
-            return BUILT
+            return program
     return None
 
 
@@ -65,34 +70,51 @@ def certificate(folder: Path) -> tuple[str, str, str]:
 @contextmanager
 def sink(
     *, delay_ms: int = 0, slow: bool = False, tls: tuple[str, str] | None = None
-) -> Generator[str, None, None]:
-    """Runs a server that takes anything and yields its URL.
+) -> Generator[Running, None, None]:
+    """Runs a server that takes any upload.
 
     Args:
         delay_ms: how long it waits before each answer.
         slow: whether it reads slowly.
         tls: its certificate and key.
     """
-    command = [sys.executable, str(HERE / "sink.py")]
-    if BUILT.exists() or built():
-        command = [str(BUILT), str(delay_ms), str(int(slow)), *(tls or ())]
-    elif delay_ms or slow or tls:
-        raise SystemExit("This suite needs a C compiler (and OpenSSL's headers for TLS).")
+    program = built("sink")
+    if program is None and (delay_ms or slow or tls):
+        raise SystemExit("This cell needs a C compiler (and OpenSSL's headers for TLS).")
+    options = [str(delay_ms), str(int(slow)), *(tls or ())] if program else []
+    with _running("sink", options, "https" if tls else "http") as running:
+        yield running
+
+
+@contextmanager
+def source(image: Path) -> Generator[Running, None, None]:
+    """Runs a server that answers everything with one file."""
+    with _running("source", [str(image)], "http") as running:
+        yield running
+
+
+@contextmanager
+def _running(name: str, options: list[str], scheme: str) -> Generator[Running, None, None]:
+    program = built(name)
+    command = [str(program)] if program else [sys.executable, str(HERE / f"{name}.py")]
     with subprocess.Popen(
-        [*pinned(0), *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*pinned(0), *command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as server:
         assert server.stdout is not None
         try:
-            scheme = "https" if tls else "http"
-            yield f"{scheme}://127.0.0.1:{server.stdout.readline().strip()}"
+            yield Running(f"{scheme}://127.0.0.1:{server.stdout.readline().strip()}", server.pid)
         finally:
             server.kill()
+
+
+_counting = threading.Lock()
 
 
 class _Reader(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     image = b""
     seen = 0
+    wrong = 0
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length")
@@ -104,8 +126,10 @@ class _Reader(BaseHTTPRequestHandler):
             for part in form.iter_parts()
         }
         right = fields.get("image") == self.image and fields.get("prompt") == PROMPT.encode()
-        if right and self.headers["Authorization"] == f"Bearer {KEY}":
-            type(self).seen += 1
+        right = right and self.headers["Authorization"] == f"Bearer {KEY}"
+        with _counting:
+            type(self).seen += right
+            type(self).wrong += not right
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(ANSWER)))
@@ -127,7 +151,7 @@ class _Reader(BaseHTTPRequestHandler):
 @contextmanager
 def reader(image: bytes) -> Generator[tuple[str, type[_Reader]], None, None]:
     """Runs a server that counts right uploads of `image`; yields its URL and what has counted."""
-    handler = type("_ReaderOfOne", (_Reader,), {"image": image, "seen": 0})
+    handler = type("_ReaderOfOne", (_Reader,), {"image": image})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:

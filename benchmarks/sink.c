@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 #ifdef WITH_TLS
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #else
 typedef void SSL;
@@ -57,6 +58,7 @@ static void drop(int fd) {
 static long take(int fd, Connection *c, char *into, long most, int discard) {
 #ifdef WITH_TLS
     if (c->tls) {
+        ERR_clear_error(); /* what another connection left there would be taken for this one's */
         int got = SSL_read(c->tls, into, most);
         if (got > 0) return got;
         int why = SSL_get_error(c->tls, got);

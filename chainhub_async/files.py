@@ -75,24 +75,18 @@ class PartFile:
         self._file: BinaryIO | None = None
         self._dropped = False
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Appends; the first call creates the file."""
         with self._lock:
-            self._check()
-            if self._file is None:
-                if self._known:
-                    self._path.unlink(missing_ok=True)
-                self._file = self._path.open("xb")
-            self._file.write(data)
+            self._write(data)
 
-    def publish(self, finish: Callable[[Path], Path]) -> Path:
-        """Flushes the file to disk and returns the result of `finish`, given its path."""
+    def publish(self, finish: Callable[[Path], Path], last: bytes = b"") -> Path:
+        """Appends `last`, flushes the file to disk, and returns the result of `finish`."""
         with self._lock:
-            self._check()
-            if self._file is not None:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                self._file.close()
+            file = self._write(last)
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
             return finish(self._path)
 
     def drop(self) -> None:
@@ -109,9 +103,15 @@ class PartFile:
                 with suppress(OSError):
                     self._path.unlink(missing_ok=True)
 
-    def _check(self) -> None:
+    def _write(self, data: bytes | bytearray) -> BinaryIO:
         if self._dropped:
             raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED))
+        if self._file is None:
+            if self._known:
+                self._path.unlink(missing_ok=True)
+            self._file = self._path.open("xb")
+        self._file.write(data)
+        return self._file
 
 
 def publish_as(target: Path, part: Path, _suffix: str) -> Path:

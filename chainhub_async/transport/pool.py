@@ -230,6 +230,8 @@ async def _closing(sessions: list[aiohttp.ClientSession]) -> AsyncGenerator[None
 # Of every pool in use, with its loop and sessions: held here, sessions are never finalized together
 # with the pool.
 _guards: dict[Any, tuple[Any, list[aiohttp.ClientSession]]] = {}
+# The tasks that close the sessions of pools that were dropped.
+_tasks: list[Any] = []
 
 
 async def _close_left_behind() -> None:
@@ -248,8 +250,13 @@ def _let_go(loop: Any, guard: Any) -> None:
 
 
 def _end(loop: Any, guard: Any) -> None:
-    task = loop.create_task(guard.aclose())
-    task.add_done_callback(lambda _: _guards.pop(guard, None))
+    async def close() -> None:
+        await guard.aclose()
+        _guards.pop(guard, None)
+        _tasks.remove(task)
+
+    task = loop.create_task(close())
+    _tasks.append(task)
 
 
 def _keep() -> None:

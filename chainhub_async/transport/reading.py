@@ -63,6 +63,7 @@ async def checked(image: ImageInput) -> ImageSource:
 
     # The opener knows the path, and says better what is wrong with it.
     task = asyncio.ensure_future(aiofiles.open("image", "rb", opener=open_it))
+    _kept[id(task)] = None  # so that those that are just being opened count as well
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError:
@@ -73,6 +74,8 @@ async def checked(image: ImageInput) -> ImageSource:
         if not task.exception():
             task.result().detach().close()
         raise
+    finally:
+        del _kept[id(task)]
     _kept[id(found[0])] = task.result().detach()
     return found[0]
 

@@ -1,0 +1,190 @@
+"""Uploads of one file from warm page cache: sizes, levels, TLS, slow servers, 1000 at once."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import attrs
+import server
+from harness import FailedError, Report, Result, Settings, process, take_turns
+from pictures import KB, MB, png, sized
+
+SCRIPT = Path(__file__).parent / "contender.py"
+BASELINE, OWN, OWN_BYTES, LEAST = (
+    *("aiohttp-file", "chainhub-async"),
+    *("chainhub-bytes", "aiohttp-prebuilt"),
+)
+# What each needs besides this package.
+NEEDS = {
+    BASELINE: None,
+    OWN: None,
+    "aiohttp-bytes": None,
+    "aiohttp-aiofiles": None,
+    "httpx": "httpx",
+    "openai": "openai",
+    "requests-threads": "requests",
+    "pyreqwest": "pyreqwest",
+    "pycurl-multi": "pycurl",
+    "raw-sendfile": None,
+    "blocking-sendfile": None,
+}
+NO_TLS = {"raw-sendfile", "blocking-sendfile"}
+# Minutes instead of seconds with a thousand in flight, or a thousand threads.
+NOT_A_THOUSAND = {"httpx", "openai", "requests-threads", "blocking-sendfile"}
+FIGURES = [
+    *("requests_per_second", "mb_per_second", "cpu_ms", "p50_ms", "p99_ms"),
+    *("late_p99_ms", "late_worst_ms", "rss_growth_mb", "server_busy_percent"),
+]
+COMPARED = ["requests_per_second", "cpu_ms", "late_p99_ms"]
+
+
+@attrs.frozen
+class Cell:
+    """One kind of work.
+
+    Attributes:
+        size: of the file, in bytes.
+        in_flight: uploads at a time.
+        server: `plain`, `tls`, `delayed` (answers after 200 ms) or `slow` (reads slowly).
+    """
+
+    size: int
+    in_flight: int
+    server: str = "plain"
+
+    @property
+    def title(self) -> str:
+        return f"{sized(self.size)} x {self.in_flight}, {self.server}"
+
+    def contenders(self) -> list[str]:
+        if self.size < 10 * KB:
+            # Where the file weighs nothing, what counts is what a call and a session cost.
+            return [BASELINE, OWN, OWN_BYTES, LEAST]
+        found = [name for name, needed in NEEDS.items() if needed is None or find_spec(needed)]
+        if self.server == "tls":
+            found = [name for name in found if name not in NO_TLS]
+        if self.in_flight >= 1000:
+            found = [name for name in found if name not in NOT_A_THOUSAND]
+        return found
+
+
+QUICK = [
+    Cell(KB, 1),
+    *(Cell(size, level) for size in (100 * KB, MB) for level in (1, 32)),
+    Cell(MB, 32, "tls"),
+    Cell(MB, 1000, "delayed"),
+]
+FULL = [
+    Cell(KB, 1),
+    *(Cell(size, level) for size in (100 * KB, MB, 10 * MB) for level in (1, 32, 256)),
+    Cell(KB, 1000, "tls"),
+    *(Cell(size, level, "tls") for size in (100 * KB, MB) for level in (1, 32, 1000)),
+    *(Cell(size, 1000, "delayed") for size in (100 * KB, MB)),
+    Cell(MB, 1000, "slow"),
+]
+
+
+def run(settings: Settings) -> Iterator[Result]:
+    """Measures the cells of this suite."""
+    cells = [cell for cell in (FULL if settings.full else QUICK) if settings.only in cell.title]
+    verify({name for cell in cells for name in cell.contenders()}, settings.folder)
+    for cell in cells:
+        yield _measured(cell, settings)
+
+
+def once(
+    name: str,
+    to: server.Running,
+    path: Path,
+    *,
+    least: int,
+    parallel: int,
+    seconds: float = 0.0,
+    ca: str | None = None,
+    job: str = "upload",
+    cold: bool = False,
+) -> Report:
+    """Lets one contender have its turn."""
+    given: dict[str, Any] = {
+        "job": job,
+        "name": name,
+        "url": to.url,
+        "server": to.process,
+        "path": str(path),
+    }
+    given |= {"least": least, "seconds": seconds, "parallel": parallel, "ca": ca, "cold": cold}
+    return process(SCRIPT, given)
+
+
+def verify(contenders: Iterable[str], folder: Path) -> None:
+    """Makes sure that every contender sends the right image, prompt and key, all at once too."""
+    image = png(300 * KB)
+    file = folder / "verified.png"
+    file.write_bytes(image)
+    for name in sorted(contenders):
+        with server.reader(image) as (url, counted):
+            try:
+                once(name, server.Running(url, 0), file, least=12, parallel=4)
+            except FailedError as failed:
+                raise SystemExit(f"{name} failed: {failed}.") from None
+            if counted.seen != 1 + 4 + 12 or counted.wrong:  # the first two to warm up
+                raise SystemExit(f"{name} does not send what it should.")
+
+
+def _measured(cell: Cell, settings: Settings) -> Result:
+    file = settings.folder / f"{cell.size}.png"
+    file.write_bytes(png(cell.size))
+    with ExitStack() as stack:
+        ca = None
+        if cell.server == "tls":
+            ca, *own = server.certificate(settings.folder)
+            to = stack.enter_context(server.sink(tls=(own[0], own[1])))
+        else:
+            delay = 200 if cell.server == "delayed" else 0
+            to = stack.enter_context(server.sink(delay_ms=delay, slow=cell.server == "slow"))
+
+        def turn(name: str) -> Report:
+            report = once(
+                *(name, to, file),
+                least=max(30, cell.in_flight),
+                seconds=settings.seconds,
+                parallel=cell.in_flight,
+                ca=ca,
+            )
+            report["mb_per_second"] = report["requests_per_second"] * cell.size / MB
+            return report
+
+        runs, notes = take_turns(
+            *(cell.contenders(), settings.rounds_or(3, 5), turn),
+            essential=[BASELINE, OWN, OWN_BYTES, LEAST],
+        )
+    return Result(
+        suite="uploads",
+        title=cell.title,
+        baseline=BASELINE,
+        figures=FIGURES,
+        compared=COMPARED,
+        runs=runs,
+        notes=notes + _overhead(runs),
+        facts=attrs.asdict(cell) | {"seconds": settings.seconds},
+    )
+
+
+def _overhead(runs: dict[str, list[Report]]) -> list[str]:
+    """Says what a call costs beside aiohttp itself, where that was measured."""
+    if LEAST not in runs:
+        return []
+    notes = [f"{LEAST} sends a finished body: what it takes is aiohttp's and the loop's own."]
+    for name, what in ((OWN_BYTES, "an image in memory"), (OWN, "a file")):
+        pairs = zip(runs[name], runs[LEAST], strict=True)
+        more = [own["cpu_ms"] - least["cpu_ms"] for own, least in pairs]
+        notes.append(
+            f"CPU of a call with {what}, over aiohttp with a finished body: "
+            f"{statistics.median(more):.3f} ms ({min(more):.3f} to {max(more):.3f})."
+        )
+    return notes
