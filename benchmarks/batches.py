@@ -32,15 +32,20 @@ class Cell:
     """A batch of so many images of 1 KB."""
 
     count: int
+    delay_ms: int = 0
 
     @property
     def title(self) -> str:
-        return f"Batch of {self.count:,} images of 1 KB, {IN_FLIGHT} in flight"
+        after = f", answered after {self.delay_ms} ms" if self.delay_ms else ""
+        return f"Batch of {self.count:,} images of 1 KB, {IN_FLIGHT} in flight{after}"
+
+
+CELLS = [Cell(1_000, 200), Cell(10_000)]
 
 
 def run(settings: Settings) -> Iterator[Result]:
     """Measures the cells of this suite."""
-    for cell in [Cell(10_000), Cell(100_000)] if settings.full else [Cell(10_000)]:
+    for cell in [*CELLS, Cell(100_000)] if settings.full else CELLS:
         if settings.only in cell.title:
             yield _measured(cell, settings)
 
@@ -48,7 +53,7 @@ def run(settings: Settings) -> Iterator[Result]:
 def _measured(cell: Cell, settings: Settings) -> Result:
     rounds = settings.rounds_or(3, 5) if cell.count <= 10_000 else 1
     ledgers: list[Path] = []
-    with sink() as to:
+    with sink(delay_ms=cell.delay_ms) as to:
 
         def turn(name: str) -> Report:
             if name == LEDGER:
