@@ -16,7 +16,6 @@ import attrs
 from chainhub_async._version import __version__
 from chainhub_async.batch.jobs import JobState
 from chainhub_async.batch.records import (
-    SavedFile,
     error_of_json,
     error_to_json,
     now,
@@ -263,62 +262,17 @@ def _unreadable(error: ChainHubError | None) -> Response | None:
     return Response(status=error.status or 0, body=body, received_at=datetime.now(timezone.utc))
 
 
-def outputs(connection: sqlite3.Connection, source: str, key: str) -> tuple[SavedFile, ...]:
-    """Returns the files that were saved for an input."""
-    rows = connection.execute(
-        "SELECT number, path, bytes, modified_ns FROM outputs WHERE source = ? AND key = ?"
-        " ORDER BY number",
-        (source, key),
-    )
-    return tuple(SavedFile(number=n, path=p, bytes=b, modified_ns=m) for n, p, b, m in rows)
-
-
-def copies(connection: sqlite3.Connection, key: str, number: int) -> list[SavedFile]:
-    """Returns all files that were saved of one image of a job."""
-    rows = connection.execute(
-        "SELECT number, path, bytes, modified_ns FROM outputs WHERE key = ? AND number = ?",
-        (key, number),
-    )
-    return [SavedFile(number=n, path=p, bytes=b, modified_ns=m) for n, p, b, m in rows]
-
-
-def taken_paths(
-    connection: sqlite3.Connection, source: str, key: str, paths: Sequence[str]
-) -> set[str]:
-    """Returns which of these paths belong to other inputs: their results, or the inputs itself."""
-    marks = ",".join("?" * len(paths))
-    rows = connection.execute(
-        f"SELECT path FROM outputs JOIN inputs USING (source, key) WHERE path IN ({marks})"  # noqa: S608 - marks
-        " AND NOT (source = ? AND key = ?)"
-        f" UNION SELECT source FROM inputs WHERE source IN ({marks})",
-        (*paths, source, key, *paths),
-    )
-    return {path for (path,) in rows}
-
-
-def add_outputs(
-    connection: sqlite3.Connection, source: str, key: str, saved: Sequence[SavedFile]
-) -> None:
-    """Records files that were saved; whatever had the same paths was replaced."""
-    connection.executemany(
-        "DELETE FROM outputs WHERE path = ? AND NOT (source = ? AND key = ?)",
-        [(file.path, source, key) for file in saved],
-    )
-    connection.executemany(
-        "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [
-            (source, key, file.number, file.path, file.bytes, file.modified_ns, now())
-            for file in saved
-        ],
-    )
-
-
 def refuse(connection: sqlite3.Connection, source: str, error: ChainHubError, run: int) -> None:
     """Records an input that could not become a job."""
     connection.execute(
         "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?)",
         (source, error_to_json(error), run, now()),
     )
+
+
+def accept(connection: sqlite3.Connection, source: str) -> None:
+    """Forgets that an earlier run refused an input."""
+    connection.execute("DELETE FROM refusals WHERE source = ?", (source,))
 
 
 def options_json(fields: Sequence[tuple[str, str]]) -> str:

@@ -150,3 +150,35 @@ class LedgerShare:
     billed: Billed
     jobs: int
     images: int
+
+
+@attrs.frozen
+class LedgerFile:
+    """A file that was saved, as recorded.
+
+    Attributes:
+        number: of the image within its result, from 1.
+        path: where it was saved.
+        bytes: its size.
+        modified_ns: its modification time.
+        received_at: when the gateway responded, as ISO 8601; None if that is not known.
+    """
+
+    number: int
+    path: str
+    bytes: int
+    modified_ns: int
+    received_at: str | None
+
+
+@attrs.frozen(kw_only=True)
+class RunCosts:
+    """What the latest run was, or may have been, billed for.
+
+    Attributes:
+        images: how many images, counting each attempt.
+        open_calls: how many calls have left completely, and wait for a response.
+    """
+
+    images: int = 0
+    open_calls: int = 0

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from chainhub_async.batch import entries, naming
+from chainhub_async.batch import entries, file_entries, naming
 from chainhub_async.batch.entries import Job
 from chainhub_async.batch.identity import KnownFile, Reader, source_of
 from chainhub_async.batch.item import Decision, Input, Item, Refused
@@ -57,11 +57,7 @@ def known_files(connection: sqlite3.Connection, inputs: Sequence[Input]) -> dict
     """Returns what the ledger knows of the files of these inputs. Blocks."""
     found: dict[str, KnownFile] = {}
     for path in {path for given in inputs for path in _paths(given)}:
-        row = connection.execute(
-            "SELECT device, inode, bytes, modified_ns, changed_ns, media_type, sha256 FROM files"
-            " WHERE path = ?",
-            (path,),
-        ).fetchone()
+        row = file_entries.known(connection, path)
         if row is not None:
             found[path] = KnownFile(FileStamp(*row[:5]), row[5], row[6])
     return found
@@ -149,13 +145,11 @@ class Clerk:
         learned: dict[str, KnownFile],
     ) -> list[Decision | Refused]:
         """Records new jobs, and decides what to do with each input. Blocks."""
-        connection.executemany(
-            "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (path, *attrs.astuple(known.stamp), known.media_type, known.sha256)
-                for path, known in learned.items()
-            ],
+        rows = (
+            (path, *attrs.astuple(known.stamp), known.media_type, known.sha256)
+            for path, known in learned.items()
         )
+        file_entries.learn(connection, rows)
         return [self._register(connection, one) for one in found]
 
     def decide(self, connection: sqlite3.Connection, item: Item) -> Decision:
@@ -167,12 +161,9 @@ class Clerk:
             # A dry run settles nothing, and says what the next run would find.
             state, lost = entries.interrupted(connection, item.key)
             job = attrs.evolve(job, state=state, billed=lost.billed, error=lost)
-        row = connection.execute(
-            "SELECT stem FROM inputs WHERE source = ? AND key = ?", (item.input.source, item.key)
-        ).fetchone()
         saved = tuple(
             file
-            for file in entries.outputs(connection, item.input.source, item.key)
+            for file in file_entries.outputs(connection, item.input.source, item.key)
             if self._is_here(file)
         )
         result = _result(job)
@@ -183,7 +174,7 @@ class Clerk:
             is_of_this_run=tried,
             job=job,
             result=result,
-            stem="" if row is None else row[0],
+            stem=naming.claimed(connection, item.input.source, item.key),
             outputs=saved,
         )
 
@@ -201,7 +192,7 @@ class Clerk:
                 entries.refuse(connection, source, found.error, self.run)
             return found
         if source:
-            connection.execute("DELETE FROM refusals WHERE source = ?", (source,))
+            entries.accept(connection, source)
         identity, images = found.identity, found.http.images
         entries.add_job(
             connection,

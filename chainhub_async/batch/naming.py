@@ -45,6 +45,14 @@ def numbered(stem: str, number: int, images: int) -> str:
     return stem if images == 1 else f"{stem}-{number}"
 
 
+def claimed(connection: sqlite3.Connection, source: str, key: str) -> str:
+    """Returns the name that an input reserved, or an empty one."""
+    row = connection.execute(
+        "SELECT stem FROM inputs WHERE source = ? AND key = ?", (source, key)
+    ).fetchone()
+    return "" if row is None else str(row[0])
+
+
 def claim(
     connection: sqlite3.Connection,
     wanted: Naming,

@@ -12,7 +12,7 @@ import anyio.to_thread
 import attrs
 
 from chainhub_async import files, formats
-from chainhub_async.batch import entries, naming
+from chainhub_async.batch import entries, file_entries, naming
 from chainhub_async.batch.entries import Settlement
 from chainhub_async.batch.item import Decision
 from chainhub_async.batch.jobs import JobState
@@ -112,7 +112,7 @@ class Saver:
     ) -> None:
         """Records one image before the next is saved, in case that is the last thing done."""
         given, key = decision.item.input, decision.item.key
-        work = partial(entries.add_outputs, source=given.source, key=key, saved=[saved])
+        work = partial(file_entries.add_outputs, source=given.source, key=key, saved=[saved])
         await self._ledger.write(_after(unrecorded, work), urgent=True)
 
     async def _record(
@@ -165,7 +165,7 @@ class Saver:
         if await anyio.to_thread.run_sync(lambda: any(path.is_dir() for path in paths)):
             return False
         taken = partial(
-            entries.taken_paths,
+            file_entries.taken_paths,
             source=decision.item.input.source,
             key=decision.item.key,
             paths=[text_of_path(path) for path in paths],
@@ -174,7 +174,7 @@ class Saver:
 
     async def _copies(self, decision: Decision, number: int) -> list[SavedFile]:
         return await self._ledger.write(
-            partial(entries.copies, key=decision.item.key, number=number)
+            partial(file_entries.copies, key=decision.item.key, number=number)
         )
 
     def _token(self, decision: Decision, number: int) -> str:
@@ -202,10 +202,10 @@ def _record(
     connection: sqlite3.Connection,
 ) -> None:
     key = decision.item.key
-    entries.add_outputs(connection, decision.item.input.source, key, saved)
+    file_entries.add_outputs(connection, decision.item.input.source, key, saved)
     job = entries.job(connection, key)
-    if job is not None and job.state is JobState.SAVED and delivery.state is not JobState.SAVED:
-        return  # it was saved for another input, or before
+    if job is not None and job.state is JobState.SAVED and delivery.state is JobState.ACCEPTED:
+        return  # it was saved for another input, or before, and may be again
     how = Settlement(key=key, state=delivery.state, billed=Billed.YES, error=delivery.error)
     entries.settle(connection, how)
 

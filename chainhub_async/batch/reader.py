@@ -17,9 +17,11 @@ from chainhub_async.batch.facts import (
     LedgerAttempt,
     LedgerCounts,
     LedgerEntry,
+    LedgerFile,
     LedgerReply,
     LedgerRun,
     LedgerShare,
+    RunCosts,
 )
 from chainhub_async.batch.jobs import JobState
 from chainhub_async.batch.schema import open_for_reading
@@ -32,38 +34,6 @@ _JOB = (
     "jobs.key, jobs.state, jobs.billed, jobs.images, jobs.options, jobs.error, jobs.request_id,"
     " jobs.updated_at"
 )
-
-
-@attrs.frozen
-class LedgerFile:
-    """A file that was saved, as recorded.
-
-    Attributes:
-        number: of the image within its result, from 1.
-        path: where it was saved.
-        bytes: its size.
-        modified_ns: its modification time.
-        received_at: when the gateway responded, as ISO 8601; None if that is not known.
-    """
-
-    number: int
-    path: str
-    bytes: int
-    modified_ns: int
-    received_at: str | None
-
-
-@attrs.frozen(kw_only=True)
-class RunCosts:
-    """What the latest run was, or may have been, billed for.
-
-    Attributes:
-        images: how many images, counting each attempt.
-        open_calls: how many calls have left completely, and wait for a response.
-    """
-
-    images: int = 0
-    open_calls: int = 0
 
 
 class LedgerReader:

@@ -10,8 +10,9 @@ from typing import Any
 import anyio
 import attrs
 
+from chainhub_async.batch.facts import RunCosts
 from chainhub_async.batch.front import AsyncBatch
-from chainhub_async.batch.reader import LedgerReader, RunCosts
+from chainhub_async.batch.reader import LedgerReader
 from chainhub_async.cli import batch_wording, exits, output
 from chainhub_async.cli.batch_desk import BatchDesk, code_of_error
 from chainhub_async.cli.batch_display import display_for

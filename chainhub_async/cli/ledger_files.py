@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 
 import attrs
 
-from chainhub_async.batch.reader import LedgerFile
+from chainhub_async.batch.facts import LedgerFile
 from chainhub_async.batch.records import SavedFile
 
 # For which the gateway keeps results.

@@ -22,6 +22,9 @@ from chainhub_async import (
     LedgerError,
     LedgerLockedError,
     RateLimitError,
+    ReplaceBackground,
+    ReplyReceived,
+    Saved,
 )
 from chainhub_async.batch import entries, schema
 from chainhub_async.batch import ledger as ledgers
@@ -468,6 +471,35 @@ async def test_full_disk_in_the_middle(
     assert uncertain <= 4
     assert states(again).count("SAVED") + states(again).count("SKIPPED") == 400 - uncertain
     assert not [name for name in names(out) if name.endswith(".part")]
+
+
+async def test_a_response_is_recorded_with_the_next_file(
+    emulator: Emulator,
+    make_hub: MakeHub,
+    ledger: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that could not be recorded when it came is not lost when the disk has room again."""
+    monkeypatch.setattr(ledgers, "_RETRY_AFTER", (0.01,))
+    connections: list[sqlite3.Connection] = []
+
+    def on_event(event: object) -> None:
+        if isinstance(event, ReplyReceived):
+            connections[0].execute("PRAGMA query_only = ON")
+        if isinstance(event, Saved):
+            connections[0].execute("PRAGMA query_only = OFF")
+
+    hub = make_hub(emulator, on_event=on_event)
+    requests = [ReplaceBackground(photo(1), num_images=2)]
+    async with hub.batch(ledger=ledger, save_to=out) as batch:
+        connections.append(batch._opened()[0].ledger._connection)
+        (outcome,) = [o async for o in batch.run(requests)]
+        assert isinstance(batch.stopped, LedgerError)
+    assert (outcome.state, outcome.error, len(outcome.saved)) == ("SAVED", None, 2)
+    assert rows(ledger, "SELECT state, billed, reply_status FROM jobs") == [("SAVED", "yes", 200)]
+    assert rows(ledger, "SELECT billed FROM attempts") == ["yes"]
+    assert sum(emulator.billed.values()) == 2
 
 
 def test_commits_are_patient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

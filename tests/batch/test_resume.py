@@ -168,6 +168,7 @@ async def test_a_deleted_file_is_fetched_again(
         outcomes = await run(hub, requests, ledger=ledger, save_to=out)
         assert states(outcomes) == ["EXPIRED", "SKIPPED"]
         assert isinstance(outcomes[0].error, ResultExpiredError)
+        assert sorted(rows(ledger, "SELECT state FROM jobs")) == ["EXPIRED", "SAVED"]
     assert sum(emulator.billed.values()) == 2
 
 

@@ -124,7 +124,7 @@ def test_what_is_said_of_lost_files_is_true(server: MisbehavingServer) -> None:
         for each in objects(call("ledger", "list", "out/chainhub.db", "--json").stdout)
         if each["saved"] == [str(Path("out/p0.png").absolute())]
     ]
-    arguments = ["ledger", "retry", "out/chainhub.db", "--state", "SAVED", "--key", key]
+    arguments = ["ledger", "retry", "out/chainhub.db", "--state", "EXPIRED", "--key", key]
     assert "1 image already billed will be PAID FOR AGAIN" in call(*arguments).stderr
     assert call(*arguments, "--yes").exit_code == 0
     assert batch("in").exit_code == 0
