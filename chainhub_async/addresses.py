@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import socket
-from functools import partial
 from urllib.parse import urljoin, urlsplit
 
-import anyio.to_thread
 import yarl
 
 from chainhub_async.errors import DownloadError, UnsafeAddressError, printable
+from chainhub_async.lookups import look_up
 from chainhub_async.networks import Network, is_local, network_of
 
 ANY_HOME = frozenset(Network) - {Network.FORBIDDEN}
@@ -130,10 +128,7 @@ async def networks_of(host: str) -> frozenset[Network]:
     """
     if is_local(host):
         return frozenset({Network.LOOPBACK})
-    # Not by the event loop's own threads, which are waited for when it ends.
-    found = await anyio.to_thread.run_sync(
-        partial(socket.getaddrinfo, host, None), abandon_on_cancel=True
-    )
+    found = await look_up(host)
     return frozenset(network_of(str(address[4][0])) for address in found)
 
 

@@ -108,8 +108,11 @@ class PortalCall(Generic[T]):
             # Only daemon threads are left, and end without a word.
             raise SystemExit
         if self._error is None:
+            billed = Billed.MAYBE if self._begun else Billed.NO
+            if isinstance(self._cancelled, ChainHubError):
+                billed = self._cancelled.billed
             told = "The client was closed while this call was in progress."
-            self._error = ClosedError(told, billed=Billed.MAYBE)
+            self._error = ClosedError(told, billed=billed)
         raise self._error
 
     def _begin(self, loop: Loop) -> None:

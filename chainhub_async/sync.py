@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from chainhub_async.client import AsyncChainHub, ClientOptions
 from chainhub_async.config import Limits, Timeout
-from chainhub_async.errors import Billed, CallCancelledError
 from chainhub_async.images import ImageInput
 from chainhub_async.models import (
     ColorPalette,
@@ -338,14 +337,7 @@ class ChainHub:
             grace=grace,
         )
 
-        def told() -> CallCancelledError:
-            return CallCancelledError(
-                f"The batch was interrupted; {batch.spent} images were billed or may have been, "
-                "not counting calls in progress, which go on until its block is left.",
-                billed=Billed.MAYBE,
-            )
-
-        return Batch(batch, TiedPortal(self._portal, told))
+        return Batch(batch, TiedPortal(self._portal, batch._cancellation))  # noqa: SLF001 - its own
 
     def save(
         self,

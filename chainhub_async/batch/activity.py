@@ -7,6 +7,7 @@ import attrs
 
 from chainhub_async.batch.calls import Answer
 from chainhub_async.batch.journal import CallJournal
+from chainhub_async.batch.ledger import Work
 from chainhub_async.errors import Billed
 
 
@@ -27,6 +28,16 @@ class Activity:
     is_fetching: bool = False
 
     @property
+    def unrecorded(self) -> Work[None] | None:
+        """What of its answer could not be recorded."""
+        return None if self.answer is None else self.answer.unrecorded
+
+    def recorded(self) -> None:
+        """It was, together with something else."""
+        if self.answer is not None and self.answer.unrecorded is not None:
+            self.answer = attrs.evolve(self.answer, error=None, unrecorded=None)
+
+    @property
     def is_waiting(self) -> bool:
         """Whether nothing is being sent or fetched for it."""
         if self.answer is not None or self.is_fetching:
@@ -44,7 +55,6 @@ class Activity:
     def charges(self) -> int:
         """How many attempts of a call that was cut were, or may have been, billed."""
         journal = self.journal
-        last = None if journal is None else journal.cancellation
-        if journal is None or last is None or last.billed is Billed.NO:
+        if journal is None or journal.billed is Billed.NO:
             return 0
         return max(1, journal.charges + (journal.is_open and journal.is_sent))

@@ -67,8 +67,10 @@ class Batch:
             if host.has_ended:
                 host.result()
         except BaseException as problem:
-            self._portal.abandon(host, problem)
-            self._host = None
+            try:
+                self._portal.abandon(host, problem)
+            finally:
+                self._host = None
             raise
         return self
 
@@ -141,12 +143,12 @@ class Batch:
     def stop(self) -> None:
         """Starts nothing new, and lets the calls in progress end as when the block is left.
 
-        Inputs that were not started come out as `PENDING`. Once the batch is closed it does
-        nothing.
+        Inputs that were not started come out as `PENDING`. A batch that is not open yet is stopped
+        when it is opened; one that is closed stays as it is.
         """
-        if self._portal.is_here:  # as in on_event
+        if self._host is None or self._portal.is_here:  # not open, or in on_event
             self._async.stop()
-        elif self._host is not None or self._opened is None:
+        else:
             self._portal.run(self._stop)
 
     # --- in the caller's thread -------------------------------------------------------------------

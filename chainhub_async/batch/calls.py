@@ -143,9 +143,9 @@ class Caller:
             return
         error = ChainHubError(
             "Cancelled after the whole request was sent; it may have been executed."
-            if last.billed is not Billed.NO
+            if journal.billed is not Billed.NO
             else "Cancelled before the request was sent completely, so it was not executed.",
-            billed=last.billed,
+            billed=journal.billed,
         )
         answer = _judge(decision, None, error)
         how = Settlement(

@@ -16,7 +16,7 @@ from chainhub_async.batch.intake import Clerk
 from chainhub_async.batch.item import Decision, Input
 from chainhub_async.batch.jobs import JobState, Outcome, PlanAction
 from chainhub_async.batch.journal import CallJournal
-from chainhub_async.batch.ledger import Ledger
+from chainhub_async.batch.ledger import Ledger, in_order
 from chainhub_async.batch.outcomes import at_once, interrupted, outcome_of, unexpected, unsent
 from chainhub_async.batch.outputs import Saver
 from chainhub_async.batch.settings import BatchSettings
@@ -72,7 +72,11 @@ class Engine:
         self._caller = Caller(transport, ledger, self.guard)
         self._saver: Saver | None = None
         if settings.save_to is not None:
-            self._saver = Saver(downloader, ledger, settings.save_to, overwrite=settings.overwrite)
+            self._saver = Saver(
+                *(downloader, ledger, settings.save_to),
+                overwrite=settings.overwrite,
+                photos=self.clerk.photos,
+            )
         # The jobs being sent, and what is set when each has ended.
         self._leaders: dict[str, anyio.Event] = {}
 
@@ -205,22 +209,22 @@ class Engine:
         """Waits for a task and saves images, as far as the settings ask for it."""
         if result is not None and result.task is not None and not result.images:
             try:
-                result = await self._finish(decision, result, result.task)
+                result = await self._finish(decision, activity, result, result.task)
             except ChainHubError as problem:
                 state = JobState.ACCEPTED
                 if isinstance(problem, TaskFailedError):
                     state = JobState.UNCERTAIN
-                    await self._settle(decision, state, problem, None)
+                    await self._settle(decision, activity, state, problem, None)
                 return outcome_of(decision, state, result=result, error=problem, billed=Billed.YES)
         if result is None or not result.images or self._saver is None:
             return outcome_of(decision, JobState.ACCEPTED, result=result, billed=Billed.YES)
-        answer = activity.answer
-        unrecorded = None if answer is None else answer.unrecorded
         delivery = await self._saver.save(
-            decision, result, is_new=answer is not None, unrecorded=unrecorded
+            *(decision, result),
+            is_new=activity.answer is not None,
+            unrecorded=activity.unrecorded,
         )
-        if answer is not None and unrecorded is not None and delivery.is_recorded:
-            activity.answer = attrs.evolve(answer, error=None, unrecorded=None)
+        if delivery.is_recorded:
+            activity.recorded()
         return attrs.evolve(
             outcome_of(decision, delivery.state, result=result, error=delivery.error),
             saved=delivery.saved,
@@ -228,7 +232,11 @@ class Engine:
         )
 
     async def _finish(
-        self, decision: Decision, result: ReplaceBackgroundResult, task: Task
+        self,
+        decision: Decision,
+        activity: Activity,
+        result: ReplaceBackgroundResult,
+        task: Task,
     ) -> ReplaceBackgroundResult:
         """Waits for a task, if it is known how, and records its result."""
         if self.settings.task_path is None:
@@ -251,12 +259,13 @@ class Engine:
             )
         # The paid call's ID is the one to quote, not that of a poll.
         found = attrs.evolve(found, request_id=result.request_id or found.request_id)
-        await self._settle(decision, JobState.ACCEPTED, None, reply)
+        await self._settle(decision, activity, JobState.ACCEPTED, None, reply)
         return found
 
     async def _settle(
         self,
         decision: Decision,
+        activity: Activity,
         state: JobState,
         error: ChainHubError | None,
         reply: Response | None,
@@ -264,9 +273,11 @@ class Engine:
         how = Settlement(
             key=decision.item.key, state=state, billed=Billed.YES, error=error, reply=reply
         )
+        work = in_order(activity.unrecorded, partial(entries.settle, how=how))
         try:
             with anyio.CancelScope(shield=True):
-                await self.ledger.write(partial(entries.settle, how=how), urgent=True)
+                await self.ledger.write(work, urgent=True)
+            activity.recorded()
         except ChainHubError as unwritable:
             self.guard.stop(unwritable)
 

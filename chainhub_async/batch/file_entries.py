@@ -24,7 +24,11 @@ def known(connection: sqlite3.Connection, path: str) -> tuple[Any, ...] | None:
 
 def learn(connection: sqlite3.Connection, rows: Iterable[tuple[Any, ...]]) -> None:
     """Records files that were read: path, and what `known` returns."""
-    connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    connection.executemany(
+        "INSERT OR REPLACE INTO files (path, device, inode, bytes, modified_ns, changed_ns,"
+        " media_type, sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
+    )
 
 
 def outputs(connection: sqlite3.Connection, source: str, key: str) -> tuple[SavedFile, ...]:
@@ -49,7 +53,7 @@ def copies(connection: sqlite3.Connection, key: str, number: int) -> list[SavedF
 def taken_paths(
     connection: sqlite3.Connection, source: str, key: str, paths: Sequence[str]
 ) -> set[str]:
-    """Returns which of these paths belong to other inputs: their results, or the inputs itself."""
+    """Returns which of these paths belong to other inputs: results, or the inputs themselves."""
     marks = ",".join("?" * len(paths))
     rows = connection.execute(
         f"SELECT path FROM outputs JOIN inputs USING (source, key) WHERE path IN ({marks})"  # noqa: S608 - marks
@@ -58,6 +62,12 @@ def taken_paths(
         (*paths, source, key, *paths),
     )
     return {path for (path,) in rows}
+
+
+def are_inputs(identities: Sequence[tuple[int, int]], connection: sqlite3.Connection) -> bool:
+    """Returns whether one of these files, by device and inode, was read as an image."""
+    query = "SELECT 1 FROM files WHERE device = ? AND inode = ? LIMIT 1"
+    return any(connection.execute(query, identity).fetchone() for identity in identities)
 
 
 def add_outputs(
@@ -69,7 +79,8 @@ def add_outputs(
         [(file.path, source, key) for file in saved],
     )
     connection.executemany(
-        "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO outputs (source, key, number, path, bytes, modified_ns, saved_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         [
             (source, key, file.number, file.path, file.bytes, file.modified_ns, now())
             for file in saved

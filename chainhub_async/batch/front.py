@@ -19,7 +19,13 @@ from chainhub_async.batch.planning import plan
 from chainhub_async.batch.runner import Run, call_limits
 from chainhub_async.batch.settings import BatchSettings
 from chainhub_async.download import Downloader
-from chainhub_async.errors import BatchStoppedError, ChainHubError, InvalidRequestError
+from chainhub_async.errors import (
+    BatchStoppedError,
+    Billed,
+    CallCancelledError,
+    ChainHubError,
+    InvalidRequestError,
+)
 from chainhub_async.transport.http import Transport
 
 if TYPE_CHECKING:
@@ -44,7 +50,7 @@ class AsyncBatch:
         self._group: TaskGroup | None = None
         self._timer: anyio.CancelScope | None = None
         self._runs: list[Run] = []
-        self._is_closed = False
+        self._is_closed = self._is_stop_wanted = False
 
     @property
     def stopped(self) -> ChainHubError | None:
@@ -72,7 +78,19 @@ class AsyncBatch:
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         self._group.start_soon(self._engine.serve)
+        if self._is_stop_wanted:
+            self.stop()
         return self
+
+    def _cancellation(self) -> CallCancelledError:
+        """Returns what a blocking caller is told with an interruption."""
+        if self._engine is None:
+            return CallCancelledError("The batch was interrupted before it was open.")
+        return CallCancelledError(
+            f"The batch was interrupted; {self.spent} images were billed or may have been, not "
+            "counting calls in progress.",
+            billed=Billed.MAYBE,
+        )
 
     async def __aexit__(
         self,
@@ -145,10 +163,12 @@ class AsyncBatch:
     def stop(self) -> None:
         """Starts nothing new, and lets the calls in progress end as when the block is left.
 
-        Inputs that were not started come out as `PENDING`. Once the batch is closed it does
-        nothing.
+        Inputs that were not started come out as `PENDING`. A batch that is not open yet is stopped
+        when it is opened; one that is closed stays as it is.
         """
-        if self._is_closed:
+        if self._group is None:
+            self._is_stop_wanted = True
+        if self._group is None or self._is_closed:
             return
         engine, group = self._opened()
         engine.guard.stop(BatchStoppedError("Not started: the batch was stopped."))

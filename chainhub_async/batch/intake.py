@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -125,6 +125,12 @@ async def _read_file_objects(call: ReplaceBackground) -> ReplaceBackground:
     return call
 
 
+def _files_of(item: Item) -> Iterator[tuple[int, int]]:
+    for part in item.http.parts:
+        if isinstance(part.content, ImageSource) and part.content.stamp is not None:
+            yield part.content.stamp.device, part.content.stamp.inode
+
+
 @attrs.frozen(kw_only=True)
 class Clerk:
     """Decides what to do with items, and records those that are new.
@@ -132,10 +138,12 @@ class Clerk:
     Attributes:
         settings: the batch's.
         run: the current run.
+        photos: the files of this run's inputs, by device and inode, if files are overwritten.
     """
 
     settings: BatchSettings
     run: int
+    photos: set[tuple[int, int]] = attrs.field(factory=set[tuple[int, int]], init=False, repr=False)
     _hints: dict[str, int] = attrs.field(factory=dict[str, int], init=False, repr=False)
 
     def register(
@@ -194,6 +202,8 @@ class Clerk:
         if source:
             entries.accept(connection, source)
         identity, images = found.identity, found.http.images
+        if self.settings.overwrite:
+            self.photos.update(_files_of(found))
         entries.add_job(
             connection,
             key=identity.key,

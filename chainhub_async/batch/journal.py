@@ -22,6 +22,7 @@ class CallJournal:
         is_sent: whether the last bytes of the current attempt may have left.
         charges: how many attempts so far were, or may have been, billed.
         cancellation: the attempt that a cancellation ended.
+        billed: whether the cancelled call, in any of its attempts, may have been billed.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class CallJournal:
         self.is_sent: bool = False
         self.charges: int = 0
         self.cancellation: Attempt | None = None
+        self.billed: Billed = Billed.NO
 
     async def begin(self) -> None:
         """Makes the intent durable before anything is sent."""
@@ -76,6 +78,6 @@ class CallJournal:
             partial(entries.end_attempt, key=self._key, number=self.attempt, attempt=attempt)
         )
 
-    def cancelled(self, attempt: Attempt) -> None:
+    def cancelled(self, attempt: Attempt, billed: Billed) -> None:
         """Keeps what is known, to be recorded with the outcome."""
-        self.cancellation = attempt
+        self.cancellation, self.billed = attempt, billed

@@ -30,6 +30,18 @@ Work = Callable[[sqlite3.Connection], T]
 _RETRY_AFTER = (0.05, 0.2, 1.0, 2.0)
 
 
+def in_order(earlier: Work[None] | None, work: Work[None]) -> Work[None]:
+    """Returns both as one piece of work."""
+    if earlier is None:
+        return work
+
+    def both(connection: sqlite3.Connection) -> None:
+        earlier(connection)
+        work(connection)
+
+    return both
+
+
 @attrs.define(eq=False)
 class _Entry:
     """Something to be written, and what came of it."""

@@ -55,17 +55,16 @@ def interrupted(decision: Decision, activity: Activity, why: ChainHubError) -> O
             billed=Billed.YES,
             charges=0 if answer is None else answer.charges,
         )
-    last = None if journal is None else journal.cancellation
-    if journal is None or last is None or last.billed is Billed.NO:
+    if journal is None or journal.billed is Billed.NO:
         return outcome_of(decision, unsent(decision), error=why)
     return outcome_of(
         decision,
         JobState.UNCERTAIN,
         error=BatchStoppedError(
             "Cancelled after the whole request was sent; it may have been executed.",
-            billed=last.billed,
+            billed=journal.billed,
         ),
-        billed=last.billed,
+        billed=journal.billed,
         charges=activity.charges,
     )
 

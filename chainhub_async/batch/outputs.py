@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
+import stat
+from collections.abc import Collection
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +20,13 @@ from chainhub_async.batch import entries, file_entries, naming
 from chainhub_async.batch.entries import Settlement
 from chainhub_async.batch.item import Decision
 from chainhub_async.batch.jobs import JobState
-from chainhub_async.batch.ledger import Ledger, Work
+from chainhub_async.batch.ledger import Ledger, Work, in_order
 from chainhub_async.batch.records import SavedFile, text_of_path
 from chainhub_async.download import Downloader, Job, Publish
 from chainhub_async.errors import (
     Billed,
     ChainHubError,
+    LedgerError,
     ResultExpiredError,
     SaveError,
     already_paid,
@@ -56,15 +61,23 @@ class Saver:
         ledger: where it is recorded.
         directory: where to.
         overwrite: whether existing files are replaced.
+        photos: files that never are, by device and inode.
     """
 
     def __init__(
-        self, downloader: Downloader, ledger: Ledger, directory: Path, *, overwrite: bool
+        self,
+        downloader: Downloader,
+        ledger: Ledger,
+        directory: Path,
+        *,
+        overwrite: bool,
+        photos: Collection[tuple[int, int]],
     ) -> None:
         self._downloader = downloader
         self._ledger = ledger
         self._directory = directory
         self._overwrite = overwrite
+        self._photos = photos
 
     async def save(
         self,
@@ -79,10 +92,11 @@ class Saver:
         Args:
             decision: the input.
             result: the images.
-            is_new: whether no image of the job can have been saved before.
+            is_new: whether the result was just paid for, so that none of it was saved before.
             unrecorded: what could not be recorded before, and is to be with the next file.
         """
-        saved = {file.number: file for file in decision.outputs}
+        # Of a job that was put back and paid for again, none is of this result.
+        saved = {} if is_new else {file.number: file for file in decision.outputs}
         error: ChainHubError | None = None
         for number, image in enumerate(result.images, start=1):
             if image.url is None or number in saved:
@@ -113,7 +127,8 @@ class Saver:
         """Records one image before the next is saved, in case that is the last thing done."""
         given, key = decision.item.input, decision.item.key
         work = partial(file_entries.add_outputs, source=given.source, key=key, saved=[saved])
-        await self._ledger.write(_after(unrecorded, work), urgent=True)
+        with suppress(LedgerError):  # `_record` does it again
+            await self._ledger.write(in_order(unrecorded, work), urgent=True)
 
     async def _record(
         self,
@@ -125,7 +140,7 @@ class Saver:
         work = partial(_record, decision, delivery, saved)
         try:
             with anyio.CancelScope(shield=True):
-                await self._ledger.write(_after(unrecorded, work), urgent=True)
+                await self._ledger.write(in_order(unrecorded, work), urgent=True)
         except ChainHubError as unwritable:
             return attrs.evolve(delivery, error=delivery.error or unwritable, is_recorded=False)
         return delivery
@@ -162,7 +177,8 @@ class Saver:
         if not self._overwrite:
             return False
         paths = [self._directory / f"{stem}{suffix}" for suffix in formats.SUFFIXES.values()]
-        if await anyio.to_thread.run_sync(lambda: any(path.is_dir() for path in paths)):
+        there = await anyio.to_thread.run_sync(_look_at, paths)
+        if any(stat.S_ISDIR(info.st_mode) for info in there):
             return False
         taken = partial(
             file_entries.taken_paths,
@@ -170,6 +186,12 @@ class Saver:
             key=decision.item.key,
             paths=[text_of_path(path) for path in paths],
         )
+        # By another name, through a link or in other letters, it may be an input as well.
+        files_there = [(info.st_dev, info.st_ino) for info in there]
+        if any(file in self._photos for file in files_there):
+            return False
+        if await self._ledger.write(partial(file_entries.are_inputs, files_there)):
+            return False
         return not await self._ledger.write(taken)
 
     async def _copies(self, decision: Decision, number: int) -> list[SavedFile]:
@@ -181,18 +203,6 @@ class Saver:
         # The same in the next run, so that what a killed one left behind is cleared away.
         text = f"{decision.item.key} {decision.item.input.source} {number}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _after(earlier: Work[None] | None, work: Work[None]) -> Work[None]:
-    """Returns both as one piece of work."""
-    if earlier is None:
-        return work
-
-    def both(connection: sqlite3.Connection) -> None:
-        earlier(connection)
-        work(connection)
-
-    return both
 
 
 def _record(
@@ -208,6 +218,15 @@ def _record(
         return  # it was saved for another input, or before, and may be again
     how = Settlement(key=key, state=delivery.state, billed=Billed.YES, error=delivery.error)
     entries.settle(connection, how)
+
+
+def _look_at(paths: list[Path]) -> list[os.stat_result]:
+    """Returns what is known of those of these files that exist."""
+    found: list[os.stat_result] = []
+    for path in paths:
+        with suppress(OSError):
+            found.append(path.stat())
+    return found
 
 
 def _saved_file(number: int, path: Path) -> SavedFile:

@@ -97,6 +97,7 @@ MIGRATIONS: tuple[str, ...] = (
         media_type   TEXT NOT NULL,
         sha256       TEXT NOT NULL
     ) WITHOUT ROWID;
+    CREATE INDEX files_by_inode ON files (device, inode);
 
     CREATE TABLE refusals (
         source      TEXT PRIMARY KEY,

@@ -84,30 +84,35 @@ class _Call:
 
     def billed(self, last: Billed = Billed.NO) -> Billed:
         """Returns the worst of all attempts and `last`, which is not among them yet."""
-        seen = [attempt.billed for attempt in self.attempts]
-        if self.exchange is not None:
-            seen.append(evidence.judge_lost(self.exchange.evidence).billed)
-        return Billed.worst(last, *seen)
+        return Billed.worst(last, *(attempt.billed for attempt in self.attempts), self._under_way)
+
+    @property
+    def _under_way(self) -> Billed:
+        """Whether the current attempt, which ends here, may have been billed."""
+        if self.exchange is None:
+            return Billed.NO
+        return evidence.judge_lost(self.exchange.evidence).billed
 
     def mark(self, error: ChainHubError) -> None:
         """Records on an error what all attempts together came to."""
         if self.exchange is not None:  # it ended by something else than its own outcome
-            self.attempts += (self.exchange.attempt(self.attempt, error.message, self.billed()),)
+            ended = self.exchange.attempt(self.attempt, error.message, self._under_way)
+            self.attempts += (ended,)
         error.attempts = self.attempts
         error.billed = self.billed(error.billed)
         error.bytes_sent = error.bytes_sent or self.bytes_sent
 
     def cancelled(self) -> Attempt:
         """Returns the attempt that a cancellation ended."""
-        billed = self.billed()
         if self.exchange is None:
             reason = "cancelled before it began"
-            return Attempt(number=self.attempt, phase="connect", reason=reason, billed=billed)
-        return self.exchange.attempt(self.attempt, "cancelled", billed)
+            return Attempt(number=self.attempt, phase="connect", reason=reason, billed=Billed.NO)
+        return self.exchange.attempt(self.attempt, "cancelled", self._under_way)
 
     def interrupted(self, last: Attempt) -> CallCancelledError:
         """Returns what is told along with the cancellation: created here, it holds no frame."""
         sent = f"{last.bytes_sent:,} of {last.bytes_total:,} bytes had been sent"
+        billed = self.billed()
         told = {
             Billed.NO: f"The call was cancelled when {sent}; it was not executed.",
             Billed.MAYBE: "The call was cancelled after the whole request had been sent, so it "
@@ -116,8 +121,8 @@ class _Call:
             "billed.",
         }
         return CallCancelledError(
-            told[last.billed],
-            billed=last.billed,
+            told[billed],
+            billed=billed,
             status=last.status,
             bytes_sent=last.bytes_sent,
             attempts=(*self.attempts, last),
@@ -191,13 +196,13 @@ class Transport:
             last = call.cancelled()
             interruption.__context__ = call.interrupted(last)
             if journal is not None:
-                journal.cancelled(last)
+                journal.cancelled(last, call.billed())
             self.emit(
                 CallCancelled(
                     call=call.number,
                     attempt=last.number,
                     bytes_sent=last.bytes_sent,
-                    billed=last.billed,
+                    billed=call.billed(),
                 )
             )
             raise

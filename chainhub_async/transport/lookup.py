@@ -1,21 +1,16 @@
-"""Looks up host names in threads that nobody has to wait for.
-
-aiohttp's own resolver uses the event loop's threads, which are waited for when the loop ends: a
-name server that does not answer would hold back Ctrl-C and the end of the program.
-"""
+"""aiohttp's resolver on top of look-ups that nobody has to wait for."""
 
 from __future__ import annotations
 
 import socket
-import sys
-from functools import partial
 from typing import Any
 
 import anyio
-import anyio.to_thread
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-# More lookups at once wait, so that a name server that does not answer costs so many threads.
+from chainhub_async.lookups import look_up
+
+# More at once wait, so that a name server that does not answer costs no more threads than these.
 _MOST_AT_ONCE = 16
 
 
@@ -23,37 +18,24 @@ class Resolver(AbstractResolver):
     """Resolves names as the operating system does."""
 
     def __init__(self) -> None:
-        # Its own: files are read by others meanwhile.
-        self._limiter = anyio.CapacityLimiter(_MOST_AT_ONCE)
+        self._room = anyio.Semaphore(_MOST_AT_ONCE)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
-        """Returns the addresses of a host. A lookup that is cancelled goes on unheeded."""
-        return await anyio.to_thread.run_sync(
-            partial(_look_up, host, port, family), abandon_on_cancel=True, limiter=self._limiter
-        )
+        """Returns the addresses of a host."""
+        await self._room.acquire()
+        found = await look_up(host, port, family, at_end=self._room.release)
+        return [_result(host, *one) for one in found]
 
     async def close(self) -> None:
         """Does nothing."""
 
 
-def _look_up(host: str, port: int, family: int) -> list[ResolveResult]:
-    look_up = partial(socket.getaddrinfo, host, port, family, socket.SOCK_STREAM)
-    try:
-        found = look_up(flags=socket.AI_ADDRCONFIG)
-    except socket.gaierror:
-        # Windows has no address for `localhost` while no network is connected.
-        if sys.platform != "win32" or host.rstrip(".").lower() != "localhost":
-            raise
-        found = look_up()
-    return [_result(host, *one) for one in found]
-
-
 def _result(host: str, family: Any, _: Any, protocol: int, __: str, address: Any) -> ResolveResult:
     numeric, port = address[0], address[1]
     if family == socket.AF_INET6 and len(address) > 3 and address[3]:
-        # A link-local address needs the name of its interface.
+        # A link-local address needs the name of its interface. Numbers only: it does not block.
         flags = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
         numeric, _port = socket.getnameinfo(address, flags)
     return ResolveResult(

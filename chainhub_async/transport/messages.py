@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import attrs
 
 from chainhub_async.config import Timeout
-from chainhub_async.errors import Attempt, printable
+from chainhub_async.errors import Attempt, Billed, printable
 from chainhub_async.images import ImageSource
 
 
@@ -136,6 +136,6 @@ class Journal(Protocol):
         """The attempt failed, and another may follow."""
         ...
 
-    def cancelled(self, attempt: Attempt) -> None:
-        """The call was cancelled during this attempt; `billed` covers all attempts."""
+    def cancelled(self, attempt: Attempt, billed: Billed) -> None:
+        """The call was cancelled during this attempt; `billed` is the worst of all attempts."""
         ...

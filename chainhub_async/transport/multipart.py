@@ -24,7 +24,7 @@ from chainhub_async.transport.turns import take_turn
 
 # Bytes of a file that are read and written at a time. What the kernel does not take waits in memory
 # for every upload under way, so that a step is no longer than what the kernel keeps for the
-# connection: megabytes on this machine, 100 KB at the beginning of a long way. Larger steps than
+# connection: megabytes over loopback, 100 KB at the beginning of a long way. Larger steps than
 # the largest no longer fit into the processor's cache; smaller ones than the smallest cost a hop to
 # a thread for little.
 _STEP, _LEAST_STEP = 512 * 1024, 128 * 1024
@@ -250,7 +250,7 @@ class Body(payload.Payload):
         async with opened(image) as file:
             while at < image.size:
                 await take_turn(begun=True)
-                buffer = _spare.pop() if _spare else bytearray(_STEP)
+                buffer = _buffer()
                 view = memoryview(buffer)[: _step_for(self._transport)]
                 # What precedes the image is put before its first bytes, in the same write.
                 view[: len(pending)] = pending
@@ -260,6 +260,13 @@ class Body(payload.Payload):
                 # Only here, where the kernel has taken all of it: else it may still be in use.
                 if len(_spare) < _MOST_SPARE:
                     _spare.append(buffer)
+
+
+def _buffer() -> bytearray:
+    try:
+        return _spare.pop()
+    except IndexError:  # another loop's thread may have been faster
+        return bytearray(_STEP)
 
 
 def _ignore(_: object) -> None:

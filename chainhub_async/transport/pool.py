@@ -81,9 +81,10 @@ class Pool:
         self.numbers: Iterator[int] = itertools.count(1)
         self._ssl_context = check_ssl_context(ssl_context)
         self._borrowed = borrowed
-        self._first = self._claim = _Claim()
+        self._process = current_process()
+        self._claim = _Claim()
         self._closed = False
-        self._letting_go: weakref.finalize[..., Pool] = weakref.finalize(self, bool)
+        self._finalizer: weakref.finalize[..., Pool] | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -149,7 +150,7 @@ class Pool:
             raise ClosedError(
                 "The client is in use on another event loop; create one client for each loop."
             )
-        if self._borrowed is not None and self._first.is_inherited:
+        if self._borrowed is not None and self._process is not current_process():
             raise ClosedError(
                 "The aiohttp session that was passed in belongs to the process that this one was "
                 "forked from. Create a session and a client in each process."
@@ -160,9 +161,10 @@ class Pool:
         guard = _closing(self._open)
         await guard.__anext__()
         _guards[guard] = loop, self._open
-        self._letting_go.detach()
-        self._letting_go = weakref.finalize(self, _let_go, loop, guard)
-        self._letting_go.atexit = False
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._finalizer = weakref.finalize(self, _let_go, loop, guard)
+        self._finalizer.atexit = False
         await _close_left_behind()
 
     @contextmanager
@@ -231,7 +233,7 @@ async def _closing(sessions: list[aiohttp.ClientSession]) -> AsyncGenerator[None
 # with the pool.
 _guards: dict[Any, tuple[Any, list[aiohttp.ClientSession]]] = {}
 # The tasks that close the sessions of pools that were dropped.
-_tasks: list[Any] = []
+_tasks: set[Any] = set()
 
 
 async def _close_left_behind() -> None:
@@ -253,10 +255,10 @@ def _end(loop: Any, guard: Any) -> None:
     async def close() -> None:
         await guard.aclose()
         _guards.pop(guard, None)
-        _tasks.remove(task)
 
     task = loop.create_task(close())
-    _tasks.append(task)
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
 
 
 def _keep() -> None:

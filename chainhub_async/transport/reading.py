@@ -22,6 +22,11 @@ from aiofiles.threadpool import wrap
 from chainhub_async.errors import ImageChangedError, printable
 from chainhub_async.images import FileStamp, ImageInput, ImageSource, open_checked, open_regular
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 
 def _unsupported(descriptor: int, buffer: memoryview, at: int) -> int:  # noqa: ARG001 - see below
     raise OSError(errno.EOPNOTSUPP, "reading without waiting is not supported here")
@@ -43,7 +48,14 @@ Raises BlockingIOError where that would wait, and another OSError where it is no
 # Files that stay open from the check of an image until it is sent, so that a small one takes one
 # hop to a thread and not two; by the identity of their images.
 _kept: dict[int, Any] = {}
-_MOST_KEPT = 64
+
+
+def _most_kept() -> int:
+    if resource is None:
+        return 64
+    # Most descriptors are for others.
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1000 if soft < 0 else min(1000, soft // 8)
 
 
 async def checked(image: ImageInput) -> ImageSource:
@@ -52,7 +64,7 @@ async def checked(image: ImageInput) -> ImageSource:
     Raises:
         InvalidImageError: see `ImageSource.of`.
     """
-    if not isinstance(image, str | os.PathLike) or len(_kept) >= _MOST_KEPT:
+    if not isinstance(image, str | os.PathLike) or len(_kept) >= _most_kept():
         return await ImageSource.of(image)
     found: list[ImageSource] = []
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from chainhub_async import AsyncChainHub, Billed, ResultExpiredError
+from chainhub_async import AsyncChainHub, Billed, JobState, ResultExpiredError
+from chainhub_async.batch.ledger import retry_jobs
 from chainhub_async.testing import (
     Answer,
     AnswerWell,
@@ -334,3 +335,34 @@ async def test_from_another_client(
     others = calls([f"{path.parent}/./{path.name}" for path in paths])
     outcomes = await run(make_hub(emulator), others, ledger=str(ledger), save_to=str(out))
     assert states(outcomes) == ["SKIPPED"] * 2
+
+
+async def test_what_is_bought_again_is_saved(
+    hub: AsyncChainHub, photos: Photos, out: Path, ledger: Path
+) -> None:
+    """Of a job that was put back and paid for once more, the new result is saved, not the old."""
+    requests = calls(photos(1))
+    (first,) = await run(hub, requests, ledger=ledger, save_to=out)
+    assert retry_jobs(ledger, [JobState.SAVED]) == 1
+    (second,) = await run(hub, requests, ledger=ledger, save_to=out)
+    assert second.result is not None
+    assert first.result is not None
+    assert second.result.images[0].url != first.result.images[0].url
+    expected = await hub.download(second.result.images[0], out / "expected.png")
+    assert second.saved[0].read_bytes() == expected.read_bytes()
+    assert rows(ledger, "SELECT path FROM outputs") == [str(second.saved[0])]
+
+
+async def test_an_input_by_another_name_is_not_replaced(
+    hub: AsyncChainHub, tmp_path: Path, ledger: Path
+) -> None:
+    """`overwrite` never replaces a photo, also where the directory has another name."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    original = folder / "cat.png"
+    original.write_bytes(photo(1))
+    link = tmp_path / "link"
+    link.symlink_to(folder, target_is_directory=True)
+    (outcome,) = await run(hub, calls([original]), ledger=ledger, save_to=link, overwrite=True)
+    assert outcome.state is JobState.SAVED
+    assert original.read_bytes() == photo(1)

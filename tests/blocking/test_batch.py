@@ -123,8 +123,12 @@ def test_stopped_in_a_callback_and_once_more(emulator: Emulator) -> None:
     batch.stop()
     assert len(outcomes) == 50
     assert len(emulator.requests) < 10
-    with ChainHub("key") as other, pytest.raises(BatchStoppedError, match="not open"):
-        other.batch().stop()
+    # Nor is a stop lost that comes before the batch is open.
+    with ChainHub(emulator.api_key, base_url=emulator.base_url) as hub:
+        early = hub.batch()
+        early.stop()
+        with early as batch:
+            assert {outcome.state for outcome in batch.run(many(3))} == {"PENDING"}
 
 
 def test_the_client_closed_first(hub: ChainHub, tmp_path: Path) -> None:

@@ -133,11 +133,12 @@ def test_with_a_download_under_way(start: Start, tmp_path: Path) -> None:
         server.gets.always(Drip(part="body", interval=0.05))
         program = start(
             """
-            hub = ChainHub()
+            seen = []
+            hub = ChainHub(on_event=seen.append)
             result = hub.ideogram.replace_background(PHOTO)
             save = lambda: hub.save(result, os.environ["FOLDER"])
             threading.Thread(target=save, daemon=True).start()
-            while not os.listdir(os.environ["FOLDER"]):
+            while not any(isinstance(event, DownloadProgress) for event in seen):
                 time.sleep(0.01)
             say("ending")
             """,

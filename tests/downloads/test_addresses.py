@@ -342,14 +342,14 @@ async def test_gateways_own_network(
     """A gateway in a private network opens that kind of network; a failed look-up is repeated."""
     answers: list[Any] = [OSError("no answer"), [(2, 1, 6, "", ("10.1.2.3", 0))]]
 
-    def getaddrinfo(host: str, *_: Any) -> Any:
+    def getaddrinfo(host: str, *_: Any, **__: Any) -> Any:
         assert host == "gateway.internal"
         answer = answers.pop(0)
         if isinstance(answer, OSError):
             raise answer
         return answer
 
-    monkeypatch.setattr("chainhub_async.addresses.socket.getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     downloader = make_hub("http://gateway.internal")._downloader
     assert await downloader._networks() == {Network.PUBLIC}
     for _ in range(3):
