@@ -1,7 +1,7 @@
 """What blocking costs: calls awaited, and made by threads that share one `ChainHub`.
 
 One at a time, for what a call costs more, and 64 at once, for what they get through. The server
-answers at once; a real one, which takes seconds, hides it all.
+answers at once, and in one cell after 200 ms; a real one, which takes seconds, hides it all.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 import httpx
 import openai
-from run import png
+from pictures import png
 
 from chainhub_async import (
     AsyncChainHub,

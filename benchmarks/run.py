@@ -26,7 +26,7 @@ import machine
 import report
 import uploads
 from harness import Result, Settings
-from pictures import MB, png
+from pictures import MB
 from server import RESULTS
 
 SUITES: dict[str, Callable[[Settings], Iterator[Result]]] = {
@@ -37,8 +37,6 @@ SUITES: dict[str, Callable[[Settings], Iterator[Result]]] = {
     "blocking": blocking_calls.run,
     "batches": batches.run,
 }
-
-__all__ = ["png"]
 
 
 def main() -> None:

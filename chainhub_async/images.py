@@ -22,8 +22,6 @@ from chainhub_async.errors import InvalidImageError, printable
 IMAGE_LIMIT = 10 * 1024 * 1024
 
 _IN_MEMORY = "The image in memory"
-# Segments of one that are looked at right on the event loop: in less time than a thread takes.
-_FEW_SEGMENTS = 100
 # Characters of a path in a message: whoever gives an image as base64 text is not shown all of it.
 _SHOWN = 200
 
@@ -129,7 +127,7 @@ class ImageSource:
             return image
         if isinstance(image, bytes | bytearray | memoryview):
             fixed = _fixed(image)
-            if formats.is_whole(io.BytesIO(fixed), 0, len(fixed), _FEW_SEGMENTS):
+            if formats.is_whole(io.BytesIO(fixed), 0, len(fixed), quick=True):
                 return cls.from_bytes(fixed)
             return await anyio.to_thread.run_sync(cls.from_bytes, fixed)
         if isinstance(image, str | os.PathLike):

@@ -46,6 +46,8 @@ class Engine:
     """The jobs of a batch.
 
     Attributes:
+        settings: the batch's.
+        transport: the client's.
         clerk: decides what to do with each input.
         ledger: the open ledger.
         guard: what stops the batch.

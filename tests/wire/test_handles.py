@@ -148,20 +148,27 @@ async def test_none_when_cancelled_while_a_thread_is_at_it(
 
 async def test_calls_that_wait_hold_few_files(tmp_path: Path, server: Server) -> None:
     """A file may stay open from its check until it is sent, but not those of a thousand calls."""
+    import resource  # not on Windows
+
     paths = [_written(tmp_path / f"{number}.png", png()) for number in range(200)]
 
     def held() -> int:
         return sum(_open_handles(path) for path in paths)
 
-    async with AsyncChainHub(KEY, base_url=server.url, limits=Limits(in_flight=1)) as hub:
-        hub._transport.pool.gate.pause(60)
-        async with anyio.create_task_group() as group:
-            for path in paths:
-                group.start_soon(hub.ideogram.replace_background, path)
-            await anyio.sleep(0.5)
-            assert 0 < held() <= 64
-            group.cancel_scope.cancel()
-        assert held() == 0
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, limits[1]))
+    try:
+        async with AsyncChainHub(KEY, base_url=server.url, limits=Limits(in_flight=1)) as hub:
+            hub._transport.pool.gate.pause(60)
+            async with anyio.create_task_group() as group:
+                for path in paths:
+                    group.start_soon(hub.ideogram.replace_background, path)
+                await anyio.sleep(0.5)
+                assert 0 < held() <= 64
+                group.cancel_scope.cancel()
+            assert held() == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert server.connections == 0
 
 
