@@ -15,6 +15,7 @@ import attrs
 
 from chainhub_async._version import __version__
 from chainhub_async.batch.jobs import JobState
+from chainhub_async.batch.reader import chosen_jobs
 from chainhub_async.batch.records import (
     error_of_json,
     error_to_json,
@@ -120,12 +121,10 @@ def put_back(
     connection: sqlite3.Connection, states: Sequence[JobState], keys: Sequence[str]
 ) -> int:
     """Makes jobs of these states `PENDING` again and returns how many."""
-    marks = ",".join("?" * len(states))
-    chosen = " OR ".join(["substr(key, 1, length(?)) = ?"] * len(keys)) or "1"
+    chosen, values = chosen_jobs(states, keys)
     done = connection.execute(
-        f"UPDATE jobs SET state = 'PENDING', updated_at = ? WHERE state IN ({marks})"  # noqa: S608 - marks
-        f" AND ({chosen})",
-        (now(), *(state.value for state in states), *(key for key in keys for _ in "12")),
+        f"UPDATE jobs SET state = 'PENDING', updated_at = ? WHERE {chosen}",  # noqa: S608 - marks
+        (now(), *values),
     )
     return done.rowcount
 
@@ -265,7 +264,7 @@ def _unreadable(error: ChainHubError | None) -> Response | None:
 def refuse(connection: sqlite3.Connection, source: str, error: ChainHubError, run: int) -> None:
     """Records an input that could not become a job."""
     connection.execute(
-        "INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?)",
+        "INSERT OR REPLACE INTO refusals (source, error, run, refused_at) VALUES (?, ?, ?, ?)",
         (source, error_to_json(error), run, now()),
     )
 

@@ -1,7 +1,8 @@
-"""What a ledger tells of its inputs, as values. No I/O."""
+"""What a ledger tells of its inputs, as values. Only `SavedFile` looks at files."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -152,22 +153,52 @@ class LedgerShare:
     images: int
 
 
-@attrs.frozen
-class LedgerFile:
-    """A file that was saved, as recorded.
+@attrs.frozen(kw_only=True)
+class SavedFile:
+    """A file that was saved.
 
     Attributes:
         number: of the image within its result, from 1.
-        path: where it was saved.
+        path: where it is.
         bytes: its size.
-        modified_ns: its modification time.
-        received_at: when the gateway responded, as ISO 8601; None if that is not known.
+        modified_ns: its modification time, which tells whether it was changed since.
     """
 
     number: int
     path: str
     bytes: int
     modified_ns: int
+
+    def exists(self) -> bool:
+        """Returns whether there is a file, also one that was edited since. Blocks."""
+        info = self._stat()
+        return info is not None and info.st_size > 0
+
+    def is_unchanged(self) -> bool:
+        """Returns whether the file is what was saved. Blocks."""
+        info = self._stat()
+        return info is not None and (info.st_size, info.st_mtime_ns) == (
+            self.bytes,
+            self.modified_ns,
+        )
+
+    def _stat(self) -> os.stat_result | None:
+        try:
+            return os.stat(self.path)  # noqa: PTH116 - a hundred thousand of them
+        except (OSError, ValueError):
+            return None
+
+
+@attrs.frozen(kw_only=True)
+class LedgerFile:
+    """A file that was saved, and of which response.
+
+    Attributes:
+        saved: the file, as recorded.
+        received_at: when the gateway responded, as ISO 8601; None if that is not known.
+    """
+
+    saved: SavedFile
     received_at: str | None
 
 
@@ -177,8 +208,10 @@ class RunCosts:
 
     Attributes:
         images: how many images, counting each attempt.
+        saved: how many of these are saved.
         open_calls: how many calls have left completely, and wait for a response.
     """
 
     images: int = 0
+    saved: int = 0
     open_calls: int = 0

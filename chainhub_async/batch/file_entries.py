@@ -9,7 +9,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from chainhub_async.batch.records import SavedFile, now
+from chainhub_async.batch.facts import SavedFile
+from chainhub_async.batch.records import now
 
 
 def known(connection: sqlite3.Connection, path: str) -> tuple[Any, ...] | None:

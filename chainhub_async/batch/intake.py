@@ -13,10 +13,11 @@ import attrs
 
 from chainhub_async.batch import entries, file_entries, naming
 from chainhub_async.batch.entries import Job
+from chainhub_async.batch.facts import SavedFile
 from chainhub_async.batch.identity import KnownFile, Reader, source_of
 from chainhub_async.batch.item import Decision, Input, Item, Refused
 from chainhub_async.batch.jobs import JobState, PlanAction
-from chainhub_async.batch.records import SavedFile, text_of_path
+from chainhub_async.batch.records import text_of_path
 from chainhub_async.batch.settings import BatchSettings
 from chainhub_async.config import Timeout
 from chainhub_async.errors import (

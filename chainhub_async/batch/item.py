@@ -5,9 +5,9 @@ from __future__ import annotations
 import attrs
 
 from chainhub_async.batch.entries import Job
+from chainhub_async.batch.facts import SavedFile
 from chainhub_async.batch.identity import Identity
 from chainhub_async.batch.jobs import PlanAction
-from chainhub_async.batch.records import SavedFile
 from chainhub_async.errors import ChainHubError
 from chainhub_async.models import ReplaceBackground, ReplaceBackgroundResult
 from chainhub_async.transport.messages import Request

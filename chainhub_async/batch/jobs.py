@@ -98,8 +98,8 @@ class PlannedJob:
         key: see `Outcome`.
         action: what would be done.
         images: how many images would be billed.
-        billed: whether the job, in any run so far, cost money. What is to be sent all the same may
-            be paid for twice, or is paid for again.
+        billed: whether the job, in any run so far, cost money. If it is not NO and the action is
+            SEND, it is paid for again, or may be.
         error: why it would be held or refused.
     """
 

@@ -93,7 +93,7 @@ def claim(
         # Its file is going to be replaced: if it is asked for again, it needs another.
         connection.execute("DELETE FROM inputs WHERE source = ? AND key = ?", (source, key))
     connection.execute(
-        "INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO inputs (source, key, stem, claim, images, run) VALUES (?, ?, ?, ?, ?, ?)",
         (wanted.source, wanted.key, stem, _folded(stem), wanted.images, run),
     )
     return stem

@@ -18,10 +18,11 @@ import attrs
 from chainhub_async import files, formats
 from chainhub_async.batch import entries, file_entries, naming
 from chainhub_async.batch.entries import Settlement
+from chainhub_async.batch.facts import SavedFile
 from chainhub_async.batch.item import Decision
 from chainhub_async.batch.jobs import JobState
 from chainhub_async.batch.ledger import Ledger, Work, in_order
-from chainhub_async.batch.records import SavedFile, text_of_path
+from chainhub_async.batch.records import text_of_path
 from chainhub_async.download import Downloader, Job, Publish
 from chainhub_async.errors import (
     Billed,

@@ -22,6 +22,7 @@ from chainhub_async.batch.facts import (
     LedgerRun,
     LedgerShare,
     RunCosts,
+    SavedFile,
 )
 from chainhub_async.batch.jobs import JobState
 from chainhub_async.batch.schema import open_for_reading
@@ -91,7 +92,7 @@ class LedgerReader:
         while True:
             with self._reading():
                 rows = self._connection.execute(_FILES, (*after, _STEP)).fetchall()
-            yield from (LedgerFile(*row[2:]) for row in rows)
+            yield from map(_file, rows)
             if len(rows) < _STEP:
                 return
             after = rows[-1][:3]
@@ -99,8 +100,8 @@ class LedgerReader:
     def last_costs(self) -> RunCosts:
         """Returns what the latest run cost so far, also while it is going on."""
         with self._reading():
-            ((images, open_calls),) = self._connection.execute(_COSTS)
-        return RunCosts(images=images, open_calls=open_calls)
+            ((images, saved, open_calls),) = self._connection.execute(_COSTS)
+        return RunCosts(images=images, saved=saved, open_calls=open_calls)
 
     def shares(
         self, states: Collection[JobState], keys: Sequence[str] = ()
@@ -111,13 +112,12 @@ class LedgerReader:
             states: the states.
             keys: only jobs whose key begins with one of these; all, if there are none.
         """
-        marks = ",".join("?" * len(states))
-        chosen = " OR ".join(["substr(key, 1, length(?)) = ?"] * len(keys)) or "1"
+        chosen, values = chosen_jobs(states, keys)
         with self._reading():
             rows = self._connection.execute(
                 "SELECT state, billed, count(*), sum(images) FROM jobs"  # noqa: S608 - marks
-                f" WHERE state IN ({marks}) AND ({chosen}) GROUP BY state, billed",
-                (*(state.value for state in states), *(key for key in keys for _ in "12")),
+                f" WHERE {chosen} GROUP BY state, billed",
+                values,
             ).fetchall()
             return tuple(
                 LedgerShare(state=JobState(state), billed=Billed(billed), jobs=jobs, images=images)
@@ -247,6 +247,16 @@ class LedgerReader:
             ) from None
 
 
+def chosen_jobs(states: Collection[JobState], keys: Sequence[str]) -> tuple[str, list[str]]:
+    """Returns the condition, and its values, for jobs of some states; `keys` as in `shares`."""
+    among = ",".join("?" * len(states))
+    begins = " OR ".join(["substr(key, 1, length(?)) = ?"] * len(keys)) or "1"
+    values = [state.value for state in states]
+    for key in keys:
+        values += [key, key]
+    return f"state IN ({among}) AND ({begins})", values
+
+
 # What a job's attempts do not account for, its own mark does.
 _COUNTS = """
     SELECT count(*), coalesce(sum(images * max(yes, billed = 'yes')), 0),
@@ -270,13 +280,25 @@ _FILES = """
     ORDER BY source, key, number LIMIT ?
 """
 
+# What was saved before the run began to send a job is not of what that run was billed for.
 _COSTS = """
-    SELECT coalesce(sum(images * (attempts.billed IN ('maybe', 'yes') OR is_open)), 0),
-           coalesce(sum(is_open), 0)
-    FROM (SELECT key, billed, ended_at IS NULL AND sent_at IS NOT NULL AS is_open
-          FROM attempts WHERE run = (SELECT max(id) FROM runs)) AS attempts
-         JOIN jobs USING (key)
+    SELECT coalesce(sum(spent), 0), coalesce(sum(min(spent, saved)), 0), coalesce(sum(opened), 0)
+    FROM (SELECT images * charges AS spent, opened,
+                 (SELECT count(DISTINCT number) FROM outputs
+                  WHERE outputs.key = sent.key AND saved_at >= began) AS saved
+          FROM (SELECT key, min(started_at) AS began, sum(is_open) AS opened,
+                       sum(billed IN ('maybe', 'yes') OR is_open) AS charges
+                FROM (SELECT *, ended_at IS NULL AND sent_at IS NOT NULL AS is_open
+                      FROM attempts WHERE run = (SELECT max(id) FROM runs))
+                GROUP BY key) AS sent
+               JOIN jobs USING (key))
 """
+
+
+def _file(row: Sequence[Any]) -> LedgerFile:
+    _, _, number, path, size, modified_ns, received_at = row
+    saved = SavedFile(number=number, path=path, bytes=size, modified_ns=modified_ns)
+    return LedgerFile(saved=saved, received_at=received_at)
 
 
 def _refusal(row: Sequence[Any]) -> LedgerEntry:

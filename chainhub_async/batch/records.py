@@ -8,50 +8,12 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-import attrs
-
 from chainhub_async import errors
 from chainhub_async.errors import Billed, ChainHubError
 from chainhub_async.transport.messages import Response
 
 # What is told of an error besides its class and message; its attempts have a table of their own.
 _FACTS = ("status", "code", "request_id", "retry_after", "bytes_sent")
-
-
-@attrs.frozen(kw_only=True)
-class SavedFile:
-    """A file that was saved.
-
-    Attributes:
-        number: of the image within its result, from 1.
-        path: where it is.
-        bytes: its size.
-        modified_ns: its modification time, which tells whether it was changed since.
-    """
-
-    number: int
-    path: str
-    bytes: int
-    modified_ns: int
-
-    def exists(self) -> bool:
-        """Returns whether there is a file, also one that was edited since. Blocks."""
-        info = self._stat()
-        return info is not None and info.st_size > 0
-
-    def is_unchanged(self) -> bool:
-        """Returns whether the file is what was saved. Blocks."""
-        info = self._stat()
-        return info is not None and (info.st_size, info.st_mtime_ns) == (
-            self.bytes,
-            self.modified_ns,
-        )
-
-    def _stat(self) -> os.stat_result | None:
-        try:
-            return os.stat(self.path)  # noqa: PTH116 - a hundred thousand of them
-        except (OSError, ValueError):
-            return None
 
 
 def now() -> str:

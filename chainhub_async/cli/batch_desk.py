@@ -15,14 +15,14 @@ from chainhub_async.batch.jobs import JobState, Outcome
 from chainhub_async.cli import batch_wording, exits, output
 from chainhub_async.cli.batch_display import BatchDisplay
 from chainhub_async.cli.batch_meter import Meter, is_unstarted
-from chainhub_async.cli.json_words import error_facts
+from chainhub_async.cli.json_words import outcome_facts
 from chainhub_async.cli.outcome import ACCOUNT_ERRORS
+from chainhub_async.cli.shown import shown_path
 from chainhub_async.errors import (
     ChainHubError,
     ConfigurationError,
     InvalidRequestError,
     LedgerError,
-    printable,
 )
 
 
@@ -122,13 +122,13 @@ class BatchDesk:
 
     def _sentences(self, outcome: Outcome, *, is_told: bool) -> list[str]:
         problem = batch_wording.problem(outcome)
-        name = batch_wording.name(outcome.request.image)
+        name = shown_path(outcome.request.image)
         if problem:
             return [f"{outcome.state.value} {name}: {problem}"]
         # The bar tells of what goes well, and the summary of what was not started.
         if self._quiet or self._display.is_live or is_told or is_unstarted(outcome):
             return []
-        saved = ", ".join(printable(path, 5000) for path in self._saved(outcome))
+        saved = ", ".join(map(shown_path, self._saved(outcome)))
         return [f"{outcome.state.value} {name}{' → ' if saved else ''}{saved}"]
 
     def _lines(self, outcome: Outcome) -> Sequence[str | bytes]:
@@ -137,7 +137,7 @@ class BatchDesk:
         if outcome.state is JobState.SKIPPED:
             return []
         if self._on_terminal:
-            return [printable(path, 5000) for path in self._saved(outcome)]
+            return [shown_path(path) for path in self._saved(outcome)]
         # A program reads them: exactly the bytes of the name.
         return [os.fsencode(path) for path in self._saved(outcome)]
 
@@ -166,17 +166,13 @@ def code_of_error(error: ChainHubError | None) -> int:
 
 def as_json(outcome: Outcome, saved: Sequence[Path]) -> str:
     """Returns the line of `--json`: ASCII only, so that it cannot control a terminal."""
-    error, result = outcome.error, outcome.result
-    told = None if result is None else result.request_id
-    return json.dumps({
-        "index": outcome.index,
-        "image": str(outcome.request.image),
-        "state": outcome.state.value,
-        "key": outcome.key,
-        "saved": [str(path) for path in saved],
-        "billed": outcome.billed.value,
-        "spent": outcome.spent,
-        "withheld": batch_wording.withheld(outcome),
-        "request_id": told or (None if error is None else error.request_id),
-        "error": None if error is None else error_facts(error),
-    })  # fmt: skip
+    facts = outcome_facts(
+        index=outcome.index,
+        image=outcome.request.image,
+        state=outcome.state,
+        billed=outcome.billed,
+        saved=saved,
+        result=outcome.result,
+        error=outcome.error,
+    )
+    return json.dumps(facts | {"key": outcome.key, "spent": outcome.spent})

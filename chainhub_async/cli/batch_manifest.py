@@ -76,7 +76,8 @@ class Manifest:
                 number += 1
                 if problem is not None:
                     bad += 1
-                    told += [problem.message][: _MOST_TOLD - len(told)]
+                    if len(told) < _MOST_TOLD:
+                        told.append(problem.message)
         if bad > len(told):
             told.append(f"... and {bad - len(told):,} more rows that cannot be used.")
         if told:

@@ -19,6 +19,7 @@ from chainhub_async.cli.batch_desk import code_of_error
 from chainhub_async.cli.batch_display import is_drawable
 from chainhub_async.cli.batch_sources import Inputs
 from chainhub_async.cli.json_words import error_facts
+from chainhub_async.cli.shown import shown_path
 from chainhub_async.errors import Billed
 
 
@@ -108,7 +109,7 @@ class Listing:
         told = batch_wording.plan_detail(planned)
         action = planned.action.value
         if self._on_terminal:
-            return f"{action:<9}  {batch_wording.name(image)}{'  →  ' if told else ''}{told}"
+            return f"{action:<9}  {shown_path(image)}{'  →  ' if told else ''}{told}"
         # A program reads them: exactly the names.
         return os.fsencode(f"{action}\t{image}\t{told}")
 

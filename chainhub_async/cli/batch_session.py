@@ -168,28 +168,35 @@ class _Work:
         if batch is None:
             self._scope.cancel()
             return
-        self.desk.tell_interruption(batch_wording.waiting(self._costs().open_calls, _GRACE))
+        costs = self._costs()
+        number = None if costs is None else costs.open_calls
+        self.desk.tell_interruption(batch_wording.waiting(number, _GRACE))
         batch.stop()
 
     def cut_off(self) -> None:
         """Says the last words; called from a signal handler."""
-        spent = max(self._costs().images, self.meter.spent)
-        session = self.session
+        costs, batch, session = self._costs(), self._batch, self.session
+        # What could not be recorded counts as well.
+        spent = max(
+            0 if costs is None else costs.images,
+            0 if batch is None else batch.spent,
+            self.meter.spent,
+        )
         sentence = batch_wording.cut_off(
             spent,
-            spent - self.meter.spent,
+            None if costs is None else spent - costs.saved,
             session.price,
             session.ledger,
             emulated=session.emulated,
         )
         self.desk.tell_end(sentence)
 
-    def _costs(self) -> RunCosts:
-        """Returns what the ledger knows of this run."""
+    def _costs(self) -> RunCosts | None:
+        """Returns what the ledger knows of this run; None if it cannot be read."""
         if self._batch is None:
             return RunCosts()
         try:
             with LedgerReader(self.session.ledger) as reader:
                 return reader.last_costs()
         except LedgerError:
-            return RunCosts(images=self._batch.spent)
+            return None

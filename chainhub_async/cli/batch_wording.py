@@ -6,37 +6,26 @@ import shlex
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 from chainhub_async.batch.facts import LedgerCounts
 from chainhub_async.batch.jobs import JobState, Outcome, PlanAction, PlannedJob
 from chainhub_async.cli import ledger_words
 from chainhub_async.cli.batch_meter import NOT_STARTED, Meter, is_unstarted, was_sent
+from chainhub_async.cli.json_words import withheld_of
 from chainhub_async.cli.ledger_files import FileCounts
 from chainhub_async.cli.ledger_words import count
+from chainhub_async.cli.shown import shown_path
 from chainhub_async.cli.wording import billed, failure
 from chainhub_async.errors import APIError, Billed, ChainHubError, SpendLimitError, printable
 
-_LONGEST_PATH = 5000
 _ACTIONS = {
     PlanAction.SEND: "to send",
     PlanAction.DOWNLOAD: "to download (paid for)",
     PlanAction.SKIP: "done by an earlier run",
     PlanAction.DUPLICATE: "the same as another",
-    PlanAction.HOLD: "held (an earlier run may have been billed)",
+    PlanAction.HOLD: "held (an earlier run was or may have been billed)",
     PlanAction.REFUSE: "refused",
 }
-
-
-def name(image: Any) -> str:
-    """Returns an input's path on one line."""
-    return printable(image, _LONGEST_PATH)
-
-
-def withheld(outcome: Outcome) -> int:
-    """Returns how many images were withheld as unsafe."""
-    images = outcome.result.images if outcome.result is not None else ()
-    return sum(image.url is None for image in images)
 
 
 def problem(outcome: Outcome) -> str:
@@ -45,7 +34,7 @@ def problem(outcome: Outcome) -> str:
         return ""
     if outcome.state is JobState.SAVED:
         parts = [] if outcome.error is None else [outcome.error.message]
-        if number := withheld(outcome):
+        if number := withheld_of(outcome.result):
             images = count(number, "image")
             was = "was" if number == 1 else "were"
             parts.append(f"{images} {was} withheld as unsafe by the gateway, but billed.")
@@ -62,7 +51,8 @@ def _earlier(outcome: Outcome) -> str:
     if was_sent(outcome):
         return ""
     if outcome.state is JobState.UNCERTAIN:
-        return "Not sent again: an earlier run may have been billed for it, and ended so:"
+        was = "was" if outcome.billed is Billed.YES else "may have been"
+        return f"Not sent again: an earlier run {was} billed for it, and ended so:"
     if outcome.state is JobState.REFUSED and isinstance(outcome.error, APIError):
         return "Not sent again: it was refused in an earlier run (--retry-refused sends it):"
     return ""
@@ -144,9 +134,17 @@ def advice(counts: Mapping[JobState, int], unreadable: int, ledger: Path) -> Ite
     yield from ledger_words.advice(known, FileCounts(), ledger)
 
 
-def waiting(number: int, seconds: float) -> str:
-    """Returns what is said at the first signal."""
-    paid = count(number, "paid call") if number else "downloads, if there are any"
+def waiting(number: int | None, seconds: float) -> str:
+    """Returns what is said at the first signal.
+
+    Args:
+        number: how many calls are paid for and have no response yet; None if that is not known.
+        seconds: how long they are waited for.
+    """
+    if number is None:
+        paid = "paid calls and downloads, if there are any"
+    else:
+        paid = count(number, "paid call") if number else "downloads, if there are any"
     return (
         f"Stopping: nothing new is started. Waiting up to {seconds:.0f} s for {paid}; press Ctrl-C "
         "again to stop at once."
@@ -154,23 +152,24 @@ def waiting(number: int, seconds: float) -> str:
 
 
 def cut_off(
-    spent: int, open_images: int, price: Decimal | None, ledger: Path, *, emulated: bool
+    spent: int, unsaved: int | None, price: Decimal | None, ledger: Path, *, emulated: bool
 ) -> str:
     """Returns the last line of a run that a second Ctrl-C ends.
 
     Args:
         spent: for how many images it was, or may have been, billed.
-        open_images: how many of these are of photos whose end it does not see.
+        unsaved: how many of these are not saved; None if that is not known.
         price: of an image.
         ledger: the ledger.
         emulated: whether an emulator stood in for the gateway.
     """
-    shown = name(shlex.quote(str(ledger)))
+    shown = shown_path(shlex.quote(str(ledger)))
+    are = "is" if unsaved == 1 else "are"
+    open_ = "" if unsaved is None else f", of which {unsaved:,} {are} not saved"
     return (
-        f"Stopped at once. {_spent(spent, price, emulated=emulated)}, of which {open_images:,} "
-        f"{'is' if open_images == 1 else 'are'} not saved yet. All of it is recorded: run the same "
-        "command again to go on; it downloads what is paid for, and holds what may be. To look at "
-        f"it: chainhub ledger status {shown}"
+        f"Stopped at once. {_spent(spent, price, emulated=emulated)}{open_}. All of it is "
+        "recorded: run the same command again to go on; it downloads what is paid for, and holds "
+        f"what may be. To look at it: chainhub ledger status {shown}"
     )
 
 
@@ -218,5 +217,5 @@ def is_owed(outcome: Outcome) -> bool:
     """Returns whether something was, or may have been, billed and is not saved."""
     if outcome.state is JobState.SKIPPED:
         return False
-    complete = outcome.state is JobState.SAVED and not withheld(outcome)
+    complete = outcome.state is JobState.SAVED and not withheld_of(outcome.result)
     return outcome.billed is not Billed.NO and not complete

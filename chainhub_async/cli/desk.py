@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from chainhub_async.cli import exits, output, wording
 from chainhub_async.cli.display import Display
 from chainhub_async.cli.outcome import Outcome, State
-from chainhub_async.errors import printable
+from chainhub_async.cli.shown import shown_path
 
 
 class Desk:
@@ -68,6 +68,6 @@ class Desk:
         if self._as_json:
             return [outcome.as_json()]
         if self._on_terminal:
-            return [printable(path, 5000) for path in outcome.saved]
+            return [shown_path(path) for path in outcome.saved]
         # A program reads them: exactly the bytes of the name.
         return [os.fsencode(path) for path in outcome.saved]

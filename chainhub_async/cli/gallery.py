@@ -15,6 +15,7 @@ import click
 from chainhub_async._version import __version__
 from chainhub_async.cli import output
 from chainhub_async.cli.problems import Failed
+from chainhub_async.cli.shown import shown_path
 from chainhub_async.errors import LedgerError, printable
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _check_page(page: Path) -> None:
 
 def _tell(page: Path, *, embed: bool, absent: Sequence[str]) -> None:
     stdout, stderr = output.stdout(), output.stderr()
-    stdout.line(printable(page, 5000) if output.is_terminal(sys.stdout) else os.fsencode(page))
+    stdout.line(shown_path(page) if output.is_terminal(sys.stdout) else os.fsencode(page))
     size = page.stat().st_size / 1e6
     stderr.line(
         f"The pictures are part of the page ({size:.1f} MB), which can be sent as one file."

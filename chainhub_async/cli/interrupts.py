@@ -75,7 +75,8 @@ def heeding(
 
     def handle(number: int, _: object) -> None:
         # Only SIGINT: wrappers and closing terminals send the others twice within a moment.
-        signal.signal(signal.SIGINT, end)
+        if signal.SIGINT in before:  # a job in the background ignores it
+            signal.signal(signal.SIGINT, end)
         loop.call_soon_threadsafe(stop, number)
 
     before = {number: signal.signal(number, handle) for number in _heeded()}

@@ -55,7 +55,8 @@ def command() -> None:
     is_flag=True,
     help="Print a JSON object: inputs (how many, by state), unreadable (how many of those REFUSED "
     "could not become calls), jobs, images (billed, maybe_billed), files (unchanged, changed, "
-    "gone, gone_lately: in the last 24 hours), last_run, next (what to do).",
+    "gone, gone_downloadable: of these, free of charge by the next run), last_run, next (what to "
+    "do).",
 )
 def show_status(ledger: Path, *, as_json: bool) -> None:
     """Show how many inputs are in which state, what was billed, and what to do next.

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta, timezone
 import attrs
 
 from chainhub_async.batch.facts import LedgerFile
-from chainhub_async.batch.records import SavedFile
 
 # For which the gateway keeps results.
 _KEPT = timedelta(hours=24)
@@ -23,14 +22,14 @@ class FileCounts:
         unchanged: how many are as they were saved.
         changed: how many were changed since.
         gone: how many are not where they were saved, or empty.
-        gone_lately: how many of those gone were made in the last 24 hours, in which the gateway
-            still has them.
+        gone_downloadable: how many of those gone were made in the last 24 hours, in which the
+            gateway still has them.
     """
 
     unchanged: int = 0
     changed: int = 0
     gone: int = 0
-    gone_lately: int = 0
+    gone_downloadable: int = 0
 
 
 def look(files: Iterable[LedgerFile]) -> FileCounts:
@@ -41,14 +40,9 @@ def look(files: Iterable[LedgerFile]) -> FileCounts:
 
 
 def _conditions(recorded: LedgerFile, since: str) -> tuple[str, ...]:
-    file = SavedFile(
-        number=recorded.number,
-        path=recorded.path,
-        bytes=recorded.bytes,
-        modified_ns=recorded.modified_ns,
-    )
-    if file.is_unchanged():
+    if recorded.saved.is_unchanged():
         return ("unchanged",)
-    if file.exists():
+    if recorded.saved.exists():
         return ("changed",)
-    return ("gone", "gone_lately") if (recorded.received_at or "") > since else ("gone",)
+    is_downloadable = (recorded.received_at or "") > since
+    return ("gone", "gone_downloadable") if is_downloadable else ("gone",)

@@ -11,9 +11,8 @@ from pathlib import Path
 from chainhub_async.batch.facts import LedgerCounts, LedgerEntry, LedgerRun, LedgerShare
 from chainhub_async.batch.jobs import JobState
 from chainhub_async.cli.ledger_files import FileCounts
+from chainhub_async.cli.shown import shown_path
 from chainhub_async.errors import Billed, printable
-
-_LONGEST_PATH = 5000
 
 MEANINGS = {
     JobState.PENDING: "not executed",
@@ -48,7 +47,7 @@ def status(
 def advice(counts: LedgerCounts, files: FileCounts, ledger: Path) -> Iterator[str]:
     """Yields what to do next, a sentence for each thing."""
     inputs = counts.inputs
-    shown = printable(shlex.quote(str(ledger)), _LONGEST_PATH)
+    shown = shown_path(shlex.quote(str(ledger)))
     if n := inputs.get(JobState.ACCEPTED, 0):
         yield (
             f"{count(n, 'input')} paid for, but not saved: run the batch again within 24 hours of "
@@ -89,13 +88,13 @@ def advice(counts: LedgerCounts, files: FileCounts, ledger: Path) -> Iterator[st
 
 
 def _about_lost(files: FileCounts, ledger: str) -> Iterator[str]:
-    if n := files.gone_lately:
+    if n := files.gone_downloadable:
         yield (
             f"{count(n, 'saved file')} gone, of results from the last 24 hours: run the batch "
             "again with the same output directory, which downloads what the gateway still has free "
             "of charge."
         )
-    if n := files.gone - files.gone_lately:
+    if n := files.gone - files.gone_downloadable:
         yield (
             f"{count(n, 'saved file')} gone, of older results, which the gateway does not keep: "
             "the next run cannot fetch them and reports their inputs as EXPIRED. To PAY AGAIN for "
@@ -107,7 +106,7 @@ def _about_lost(files: FileCounts, ledger: str) -> Iterator[str]:
 def detail(entry: LedgerEntry) -> str:
     """Returns what there is to know of an entry besides its state, on one line."""
     if entry.saved and entry.state is JobState.SAVED:
-        return ", ".join(printable(path, _LONGEST_PATH) for path in entry.saved)
+        return ", ".join(map(shown_path, entry.saved))
     if entry.state is JobState.SAVED:
         return "withheld as unsafe by the gateway"
     return printable(entry.error.get("message", ""), 1000)
@@ -115,7 +114,7 @@ def detail(entry: LedgerEntry) -> str:
 
 def source(entry: LedgerEntry) -> str:
     """Returns where an input came from, on one line."""
-    return printable(entry.source, _LONGEST_PATH) if entry.source else "(in memory)"
+    return shown_path(entry.source) if entry.source else "(in memory)"
 
 
 def warning(shares: Sequence[LedgerShare]) -> str | None:

@@ -11,7 +11,7 @@ import attrs
 
 from chainhub_async.batch.jobs import JobState
 from chainhub_async.cli import exits
-from chainhub_async.cli.json_words import error_facts
+from chainhub_async.cli.json_words import outcome_facts, withheld_of
 from chainhub_async.cli.photos import Photo
 from chainhub_async.errors import (
     APIError,
@@ -73,8 +73,7 @@ class Outcome:
     @property
     def withheld(self) -> int:
         """How many images were withheld as unsafe."""
-        images = self.result.images if self.result is not None else ()
-        return sum(image.url is None for image in images)
+        return withheld_of(self.result)
 
     @property
     def owed(self) -> bool:
@@ -112,23 +111,22 @@ class Outcome:
     def as_json(self) -> str:
         """Returns the line of `--json`: ASCII only, so that it cannot control a terminal."""
         result = self.result
+        facts = outcome_facts(
+            index=self.photo.number - 1,
+            image=self.photo.name,
+            state=self.job_state,
+            billed=self.billed,
+            saved=self.saved,
+            result=result,
+            error=self.error,
+        )
+        if self.error is not None:
+            facts["error"] |= _further(self.error, self.billed)
         return json.dumps({
-            "index": self.photo.number - 1,
-            "image": self.photo.name,
-            "state": self.job_state.value,
-            "saved": [str(path) for path in self.saved],
-            "billed": self.billed.value,
-            "withheld": self.withheld,
-            "request_id": self._request_id,
-            "error": None if self.error is None else _error(self.error, self.billed),
+            **facts,
             "results": [_image(image) for image in result.images] if result else [],
             "task": attrs.asdict(result.task) if result and result.task else None,
         })  # fmt: skip
-
-    @property
-    def _request_id(self) -> str | None:
-        told = self.result.request_id if self.result else None
-        return told or (self.error.request_id if self.error else None)
 
 
 def _image(image: GeneratedImage) -> dict[str, Any]:
@@ -136,9 +134,9 @@ def _image(image: GeneratedImage) -> dict[str, Any]:
     return {**attrs.asdict(image), "expires_at": expires.isoformat() if expires else None}
 
 
-def _error(error: ChainHubError, billed: Billed) -> dict[str, Any]:
+def _further(error: ChainHubError, billed: Billed) -> dict[str, Any]:
     body = getattr(error, "body", b"")
-    return error_facts(error) | {
+    return {
         "billed": billed.value,
         "attempts": len(error.attempts),
         "body": body[:_KEPT_BODY].decode("utf-8", "backslashreplace") if body else None,

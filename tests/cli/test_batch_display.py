@@ -224,6 +224,14 @@ def test_progress_in_words(meter: Meter, clock: Clock) -> None:
             exits.BILLED,
         ),
         (
+            outcome(JobState.UNCERTAIN, error=ChainHubError("Torn."), billed=Billed.YES),
+            (
+                "Not sent again: an earlier run was billed for it, and ended so: Torn. It was "
+                "billed."
+            ),
+            exits.BILLED,
+        ),
+        (
             outcome(JobState.REFUSED, error=ContentRejectedError("Unsafe.", attempts=_TRIED)),
             "Unsafe. It was not billed.",
             exits.FAILED,
@@ -272,8 +280,8 @@ def test_a_plan_in_words() -> None:
     counts = dict.fromkeys(PlanAction, 1) | {PlanAction.SEND: 1000}
     assert batch_wording.planned(counts, 1000, None, None, {}) == (
         "1,005 photos: 1,000 to send, 1 to download (paid for), 1 done by an earlier run, 1 the "
-        "same as another, 1 held (an earlier run may have been billed), 1 refused. To be billed: "
-        "1,000 images."
+        "same as another, 1 held (an earlier run was or may have been billed), 1 refused. To "
+        "be billed: 1,000 images."
     )
     text = batch_wording.planned({PlanAction.SEND: 3}, 12, Decimal("0.060"), 5, {Billed.NO: 12})
     assert text == (
@@ -302,10 +310,22 @@ def test_waiting_in_words() -> None:
         "Stopping: nothing new is started. Waiting up to 30 s for downloads, if there are any; "
         "press Ctrl-C again to stop at once."
     )
+    assert "Waiting up to 30 s for paid calls and downloads, if there are any; press" in (
+        batch_wording.waiting(None, 30)
+    )
     assert batch_wording.waiting(2, 30) == (
         "Stopping: nothing new is started. Waiting up to 30 s for 2 paid calls; press Ctrl-C again "
         "to stop at once."
     )
+
+
+@pytest.mark.parametrize(
+    ("unsaved", "said"),
+    [(None, "3 images. All"), (1, "3 images, of which 1 is not saved. All"), (2, "2 are not")],
+)
+def test_cut_off_in_words(unsaved: int | None, said: str) -> None:
+    """What is not saved is told if it is known."""
+    assert said in batch_wording.cut_off(3, unsaved, None, Path("c.db"), emulated=False)
 
 
 def test_why_it_stopped_in_words() -> None:

@@ -14,6 +14,7 @@ import pytest
 from chainhub_async.cli import exits
 from chainhub_async.testing import Emulator, MisbehavingServer
 from chainhub_async.testing.bad_answers import TooManyRequests
+from chainhub_async.testing.faults import NoAnswer, ResetAfter
 
 from .batches import batch, folder, posts, terminal
 from .conftest import Child, command, objects, png, until
@@ -121,10 +122,9 @@ def test_a_second_ctrl_c_loses_nothing_that_was_recorded(emulator: Emulator, sta
     code, _, stderr = child.end()
     assert code == -signal.SIGINT
     assert stderr == (
-        "Stopped at once. Billed or maybe billed in this run: 2 images, of which 2 are not saved "
-        "yet. All of it is recorded: run the same command again to go on; it downloads what is "
-        "paid for, and holds what may be. To look at it: chainhub ledger status "
-        "out/chainhub.db\n"
+        "Stopped at once. Billed or maybe billed in this run: 2 images, of which 2 are not saved. "
+        "All of it is recorded: run the same command again to go on; it downloads what is paid "
+        "for, and holds what may be. To look at it: chainhub ledger status out/chainhub.db\n"
     )
     emulator.latency = 0.0
     done = batch("in", "--prompt", "x")
@@ -149,7 +149,39 @@ def test_the_last_line_counts_all_of_the_run(emulator: Emulator, start: Start) -
         pass
     child.signal(signal.SIGINT)
     _, _, stderr = child.end()
-    assert "in this run: 2 images at 0.5 = 1.0, of which 1 is not saved yet." in stderr
+    assert "in this run: 2 images at 0.5 = 1.0, of which 1 is not saved." in stderr
+
+
+def test_the_last_line_counts_what_is_lost(server: MisbehavingServer, start: Start) -> None:
+    """What ended without being saved is not saved either, though its end was told."""
+    server.for_image(png(0), ResetAfter())
+    server.for_image(png(1), NoAnswer())
+    child = start(*_BATCH, folder(2), "--json", "--in-flight", "1")
+    assert child.process.stdout is not None
+    assert b'"UNCERTAIN"' in child.process.stdout.readline()
+    until(lambda: server.billed.total() == 2)
+    child.signal(signal.SIGINT)
+    assert child.process.stderr is not None
+    while not child.process.stderr.readline().startswith(b"Stopping: "):
+        pass
+    child.signal(signal.SIGINT)
+    _, _, stderr = child.end()
+    assert "in this run: 2 images, of which 2 are not saved." in stderr
+
+
+def test_an_ignored_ctrl_c_stays_ignored(emulator: Emulator, start: Start) -> None:
+    """Once SIGTERM has come to a job in the background, it does not cost it its grace period."""
+    emulator.latency = 1.0
+    ignored = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+    child = start(*_BATCH, folder(2), "--in-flight", "1", before=ignored)
+    until(lambda: emulator.billed)
+    child.signal(signal.SIGTERM)
+    assert child.process.stderr is not None
+    assert child.process.stderr.readline().startswith(b"Stopping: nothing new is started.")
+    child.signal(signal.SIGINT)
+    code, _, stderr = child.end()
+    assert code == 143
+    assert "2 photos: 1 saved, 1 not started." in stderr
 
 
 def test_a_second_ctrl_c_before_it_begins(emulator: Emulator, start: Start) -> None:
@@ -170,7 +202,7 @@ def test_a_second_ctrl_c_before_it_begins(emulator: Emulator, start: Start) -> N
     child.signal(signal.SIGINT)
     code, _, stderr = child.end()
     assert code == -signal.SIGINT
-    assert "in this run: 0 images, of which 0 are not saved yet." in stderr
+    assert "in this run: 0 images, of which 0 are not saved." in stderr
 
 
 def test_interrupted_on_a_terminal(emulator: Emulator) -> None:

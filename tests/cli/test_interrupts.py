@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import attrs
 import pytest
 
 from chainhub_async.testing import Emulator, MisbehavingServer
-from chainhub_async.testing.bad_answers import Stall
-from chainhub_async.testing.faults import StopReading
+from chainhub_async.testing.faults import Fault, StopReading
+from chainhub_async.testing.http_bytes import Exchange, Reply
 
 from .conftest import Child, command, names, objects, until
 
@@ -61,11 +62,22 @@ def test_before_anything_was_sent(
     assert stderr.splitlines()[-1] == ("Interrupted: 0 of 1 photo saved; nothing else was billed.")
 
 
+@attrs.frozen
+class _Halt(Fault):
+    """Send so much of a picture that some of it is written, then wait for the client to go."""
+
+    async def act(self, x: Exchange) -> None:
+        x.keep_alive = False
+        reply = Reply(headers=(("Content-Type", "image/png"),), body=bytes(500_000))
+        await x.wire.send(reply.head() + reply.body[:400_000])
+        await x.wire.wait_gone()
+
+
 def test_while_downloading(
     server: MisbehavingServer, photos: Photos, place: Path, start: Start
 ) -> None:
     """The address of a paid result is printed, and no half file is left."""
-    server.gets.always(Stall(50))
+    server.gets.always(_Halt())
     child = start(*_REPLACE, *photos(1), "--json")
     until(lambda: any(name.endswith(".part") for name in names(place / "out")))
     child.signal(signal.SIGINT)

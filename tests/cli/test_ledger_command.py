@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from chainhub_async.batch.facts import RunCosts
 from chainhub_async.batch.jobs import JobState
 from chainhub_async.batch.lock import LedgerLock
 from chainhub_async.batch.reader import LedgerReader
@@ -104,7 +105,26 @@ def test_status_looks_at_the_files(sample: Sample, place: Path) -> None:
     assert "2 saved files gone, of older results, which the gateway does not keep" in told
     assert "Everything is saved." not in told
     files = json.loads(call("ledger", "status", "c.db", "--json").stdout)["files"]
-    assert files == {"unchanged": 0, "changed": 1, "gone": 4, "gone_lately": 2}
+    assert files == {"unchanged": 0, "changed": 1, "gone": 4, "gone_downloadable": 2}
+
+
+def test_what_a_run_cost_and_saved(sample: Sample) -> None:
+    """Of what the latest run paid for, that is saved which was saved after it was sent."""
+    sample.add("/in/a.jpg", "SAVED", saved=["/out/a.png"])
+    sample.add("/in/twice.jpg", "SAVED", saved=["/out/t.png"], attempts=["maybe", "yes"])
+    sample.add("/in/withheld.jpg", "SAVED", saved=["/out/w-1.png"], images=2)
+    sample.add("/in/lost.jpg", "UNCERTAIN")
+    sample.add("/in/free.jpg", "REFUSED")
+    again = sample.add("/in/again.jpg", "UNCERTAIN", saved=["/out/old.png"])
+    sample.execute("UPDATE outputs SET saved_at = '2026-02-28' WHERE key = ?", again)
+    shared = sample.add("/in/b.jpg", "SAVED", saved=["/out/b.png"])
+    sample.add("/in/copy.jpg", "SAVED", saved=["/out/copy.png"], key=shared)
+    open_ = sample.add("/in/open.jpg", "SENDING", images=3)
+    sample.execute("UPDATE attempts SET ended_at = NULL, billed = NULL WHERE key = ?", open_)
+    with LedgerReader(sample.path) as reader:
+        assert reader.last_costs() == RunCosts(images=11, saved=4, open_calls=1)
+        sample.execute("INSERT INTO runs SELECT 2, started_at, NULL, version, pid FROM runs")
+        assert reader.last_costs() == RunCosts()
 
 
 def test_what_is_said_of_lost_files_is_true(server: MisbehavingServer) -> None:
