@@ -23,6 +23,7 @@ from chainhub_async.resources import fields
 from chainhub_async.transport import decode
 from chainhub_async.transport.messages import Part, Request
 from chainhub_async.transport.reading import checked, let_go
+from chainhub_async.transport.turns import take_turn
 
 if TYPE_CHECKING:
     from chainhub_async.transport.http import Transport
@@ -108,6 +109,8 @@ class AsyncIdeogram:
         try:
             for each in images:
                 sources.append(await checked(each))  # noqa: PERF401 - those before one that fails
+            # Files that were opened for many calls meanwhile are not sent all in one turn.
+            await take_turn()
             request = request_of(call, options, sources[0], sources[1:], limits)
             return await self._transport.send(request, decode.result)
         finally:
