@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
@@ -32,6 +33,8 @@ SIZE_LIMIT = 64 * 1024 * 1024
 
 # Bytes that are written at a time: smaller steps cost a hop to a thread for little.
 _STEP = 256 * 1024
+# Seconds until the gateway's own name is looked up again, after that failed.
+_LOOK_UP_AGAIN = 5.0
 _TRIES = 5
 _MOST_REDIRECTS = 5
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -78,6 +81,8 @@ class Downloader:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._reachable: frozenset[Network] | None = None
+        self._failed_at = -math.inf
+        self._looking_up = anyio.Lock()
 
     async def fetch(self, job: Job) -> Path:
         """Downloads a result and returns its final path.
@@ -136,8 +141,7 @@ class Downloader:
             ) from None
         finally:
             if saved is None:
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(part.drop)
+                await _dropped(part)
         if saved is None:
             raise _TryAgainError(deadlines.sentence)
         self._transport.emit(saved)
@@ -219,11 +223,18 @@ class Downloader:
         host = urlsplit(self._transport.config.base_url).hostname or ""
         own: frozenset[Network] = frozenset()
         with anyio.move_on_after(self._transport.config.timeout.connect):
-            try:
-                own = await addresses.networks_of(host)
-                self._reachable = addresses.ANY_HOME & (own | {Network.PUBLIC})
-            except (OSError, ValueError):
-                pass  # asked again by the next download
+            # One at a time, and not again at once: a name server that hangs keeps a thread each.
+            async with self._looking_up:
+                if self._reachable is not None:
+                    return self._reachable
+                if anyio.current_time() < self._failed_at + _LOOK_UP_AGAIN:
+                    return addresses.ANY_HOME & {Network.PUBLIC}
+                self._failed_at = anyio.current_time()
+                try:
+                    own = await addresses.networks_of(host)
+                    self._reachable = addresses.ANY_HOME & (own | {Network.PUBLIC})
+                except (OSError, ValueError):
+                    pass  # asked again by a later download
         return addresses.ANY_HOME & (own | {Network.PUBLIC})
 
     def _check_status(self, reply: aiohttp.ClientResponse, job: Job) -> None:
@@ -254,6 +265,15 @@ class Downloader:
         raise DownloadError(
             f"The result's URL responded with {status}.", url=job.url, status=status
         )
+
+
+async def _dropped(part: files.PartFile) -> None:
+    try:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(part.drop)
+    except BaseException:
+        part.drop()  # a second cancellation does not stop at the shield
+        raise
 
 
 def _too_large(url: str) -> DownloadError:

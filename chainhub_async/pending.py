@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from chainhub_async.errors import Billed, CallCancelledError, ChainHubError, ClosedError
-from chainhub_async.loop import PIECE, Loop, waiting_for
+from chainhub_async.loop import PIECE, Loop, waiting_for, would_wait_for_ever
 
 T = TypeVar("T")
 
@@ -56,9 +56,9 @@ class PortalCall(Generic[T]):
 
     def has_told(self, problem: BaseException) -> bool:
         """Whether this is how the call ended, not an interruption; in the caller's thread."""
-        # By identity: a signal handler may raise anything, a ChainHubError too.
+        # By identity: a signal handler may raise anything, also what came of a call of its own.
         refused = self._loop is None and isinstance(problem, ChainHubError)
-        return problem is self._error or refused or _has_context(problem)
+        return problem is self._error or refused
 
     def forget(self) -> None:
         """Lets go of the error, which was raised and refers to this; in the caller's thread."""
@@ -85,6 +85,8 @@ class PortalCall(Generic[T]):
         if loop is None:
             return
         with waiting_for(loop):
+            if would_wait_for_ever(loop):
+                return  # on its own thread, such as in a finalizer
             while not self._ended and loop.thread.is_alive():
                 self._end.acquire(timeout=PIECE)
 
@@ -149,10 +151,6 @@ class PortalCall(Generic[T]):
     def _finish(self) -> None:
         self._ended = True
         self._end.release()
-
-
-def _has_context(problem: BaseException) -> bool:
-    return isinstance(problem.__context__, CallCancelledError)
 
 
 def _context() -> Context:

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
-from chainhub_async.errors import ChainHubError, ClosedError
-from chainhub_async.loop import Loop, about_to_wait_for, would_wait_for_ever
+from chainhub_async.errors import Billed, CallCancelledError, ChainHubError, ClosedError
+from chainhub_async.loop import Loop, about_to_wait_for, waiting_for, would_wait_for_ever
 from chainhub_async.pending import PortalCall
 from chainhub_async.process import Process, current_process
 
@@ -20,6 +20,10 @@ T = TypeVar("T")
 
 class _Runner(ABC):
     """Runs calls to their end for callers that may be interrupted."""
+
+    def has_told(self, problem: BaseException) -> bool:  # noqa: ARG002 - see TiedPortal
+        """Returns whether `problem` has what is to be told already."""
+        return False
 
     @abstractmethod
     def submit(self, work: PortalCall[Any]) -> None:
@@ -58,7 +62,7 @@ class _Runner(ABC):
         """
         try:
             work.abandon()
-            if not work.has_told(problem):
+            if not work.has_told(problem) and not self.has_told(problem):
                 _put_context(problem, self.told(work))
         except BaseException as second:
             _put_context(second, self.told(work))
@@ -97,7 +101,9 @@ class Portal(_Runner):
             loop = home.loop
         if loop is not None:
             loop.end()
-            loop.join()
+            with waiting_for(loop):
+                if not would_wait_for_ever(loop):
+                    loop.join()
 
     @property
     def is_here(self) -> bool:
@@ -157,6 +163,7 @@ class TiedPortal(_Runner):
     def __init__(self, portal: Portal, tell: Callable[[], ChainHubError]) -> None:
         self._portal = portal
         self._tell = tell
+        self._latest: ChainHubError | None = None
         self._process: Process | None = None
 
     @property
@@ -180,11 +187,24 @@ class TiedPortal(_Runner):
 
     def told(self, work: PortalCall[Any]) -> ChainHubError:  # noqa: ARG002 - see _Runner
         """Returns what to tell of a call with an interruption."""
-        return self._tell()
+        self._latest = self._tell()
+        return self._latest
+
+    def has_told(self, problem: BaseException) -> bool:
+        """Returns whether `problem` has what is to be told already."""
+        return self._latest is not None and problem.__context__ is self._latest
 
 
 def _put_context(interruption: BaseException, told: ChainHubError) -> None:
+    before, one = interruption.__context__, interruption.__context__
+    while one is not None:
+        if one is told:
+            return
+        one = one.__context__
+    if isinstance(before, CallCancelledError):
+        # Of a call that a signal handler made on top of this one: neither must go untold.
+        told.billed = Billed.worst(told.billed, before.billed)
     # Below it, what was being handled when the interruption came.
     if told.__context__ is None:
-        told.__context__ = interruption.__context__
+        told.__context__ = before
     interruption.__context__ = told

@@ -80,8 +80,19 @@ class Batch:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        try:
+            self._leave()
+        finally:
+            self._host = None
+
+    def _leave(self) -> None:
         host = self._host
         if host is None or host.is_inherited:
+            return
+        if self._portal.is_here:
+            # As when the garbage collector finds it there: the loop cannot be waited for.
+            if self._closing is not None:
+                self._closing.set()
             return
         try:
             if not host.has_ended:
@@ -92,8 +103,6 @@ class Batch:
         except BaseException as problem:
             self._portal.abandon(host, problem)
             raise
-        finally:
-            self._host = None
 
     def run(self, requests: Iterable[ReplaceBackground]) -> Iterator[Outcome]:
         """Makes the calls and returns an iterator over their outcomes.

@@ -16,7 +16,7 @@ from chainhub_async.batch.intake import Clerk
 from chainhub_async.batch.item import Decision, Input
 from chainhub_async.batch.jobs import JobState, Outcome, PlanAction
 from chainhub_async.batch.journal import CallJournal
-from chainhub_async.batch.ledger import Ledger, in_order
+from chainhub_async.batch.ledger import Ledger, Work, in_order
 from chainhub_async.batch.outcomes import at_once, interrupted, outcome_of, unexpected, unsent
 from chainhub_async.batch.outputs import Saver
 from chainhub_async.batch.settings import BatchSettings
@@ -96,6 +96,8 @@ class Engine:
         try:
             with activity.scope:
                 outcome = await self._process(decision, activity)
+            if (unrecorded := activity.unrecorded) is not None:
+                outcome = await self._record_late(outcome, activity, unrecorded)
         except Exception as bug:
             outcome = self._broken(decision, activity, bug)
         finally:
@@ -106,6 +108,21 @@ class Engine:
                 if self._is_finishing:
                     self.ledger.end()
         return outcome or interrupted(decision, activity, self._why())
+
+    async def _record_late(
+        self, outcome: Outcome | None, activity: Activity, unrecorded: Work[None]
+    ) -> Outcome | None:
+        """Tries once more to record an answer; the disk may have room again."""
+        error = None if activity.answer is None else activity.answer.error
+        try:
+            with anyio.CancelScope(shield=True):
+                await self.ledger.write(unrecorded)
+        except ChainHubError:
+            return outcome
+        activity.recorded()
+        if outcome is not None and outcome.error is error:
+            return attrs.evolve(outcome, error=None)
+        return outcome
 
     async def serve(self) -> None:
         """Writes the ledger, until the last job has ended after `finish`."""

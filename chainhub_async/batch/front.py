@@ -49,8 +49,9 @@ class AsyncBatch:
         self._engine: Engine | None = None
         self._group: TaskGroup | None = None
         self._timer: anyio.CancelScope | None = None
+        self._stopping: anyio.Event | None = None
         self._runs: list[Run] = []
-        self._is_closed = self._is_stop_wanted = False
+        self._is_closed = self._is_stop_wanted = self._is_over = False
 
     @property
     def stopped(self) -> ChainHubError | None:
@@ -78,6 +79,8 @@ class AsyncBatch:
         self._group = anyio.create_task_group()
         await self._group.__aenter__()
         self._group.start_soon(self._engine.serve)
+        self._stopping = anyio.Event()
+        self._group.start_soon(self._cut_later, self._engine, self._stopping)
         if self._is_stop_wanted:
             self.stop()
         return self
@@ -108,8 +111,11 @@ class AsyncBatch:
                 await engine.until_idle()
         finally:
             # Reached early by a second cancellation, which ends the grace period.
+            self._is_over = True
             if self._timer is not None:
                 self._timer.cancel()
+            if self._stopping is not None:
+                self._stopping.set()
             engine.cut(all_of_them=True)
             engine.finish()
             try:
@@ -170,14 +176,14 @@ class AsyncBatch:
             self._is_stop_wanted = True
         if self._group is None or self._is_closed:
             return
-        engine, group = self._opened()
+        engine, _ = self._opened()
         engine.guard.stop(BatchStoppedError("Not started: the batch was stopped."))
         engine.cut(all_of_them=False)
         for run in self._runs:
             run.stop_waiting()
-        if self._timer is None:
-            self._timer = anyio.CancelScope(shield=True)
-            group.start_soon(self._cut_later, engine, self._timer)
+        # By a task that is there already: this may be called outside of any, by a signal handler.
+        if self._stopping is not None:
+            self._stopping.set()
 
     def _start(self, requests: Requests | None) -> Run:
         """Returns a run; without requests, one that they are fed to."""
@@ -202,10 +208,12 @@ class AsyncBatch:
         if any(not run.is_over for run in self._runs):
             self.stop()
 
-    async def _cut_later(self, engine: Engine, timer: anyio.CancelScope) -> None:
-        with timer:
-            await anyio.sleep(self._settings.grace)
-            engine.cut(all_of_them=True)
+    async def _cut_later(self, engine: Engine, stopping: anyio.Event) -> None:
+        with anyio.CancelScope(shield=True) as self._timer:
+            await stopping.wait()
+            if not self._is_over:
+                await anyio.sleep(self._settings.grace)
+                engine.cut(all_of_them=True)
 
 
 class _Opening:

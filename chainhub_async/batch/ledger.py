@@ -78,6 +78,11 @@ class Ledger:
         self._limiter = anyio.CapacityLimiter(1)
         self.run: int = 0
 
+    @property
+    def path(self) -> Path | None:
+        """The file, or None if nobody else sees it."""
+        return self._path
+
     @classmethod
     def open(cls, path: Path | None, *, for_a_run: bool = True) -> Ledger:
         """Opens a ledger, and settles what an interrupted run left open. Blocks.

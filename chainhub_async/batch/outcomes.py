@@ -44,14 +44,16 @@ def interrupted(decision: Decision, activity: Activity, why: ChainHubError) -> O
     answer, journal = activity.answer, activity.journal
     if answer is not None or activity.is_fetching:
         result = decision.result if answer is None else answer.result
+        stopped = BatchStoppedError(
+            "Stopped before all images were saved; resume the batch to fetch them.",
+            billed=Billed.YES,
+        )
+        unrecorded = None if answer is None else answer.error
         return outcome_of(
             decision,
             JobState.ACCEPTED,
             result=result,
-            error=BatchStoppedError(
-                "Stopped before all images were saved; resume the batch to fetch them.",
-                billed=Billed.YES,
-            ),
+            error=unrecorded or stopped,
             billed=Billed.YES,
             charges=0 if answer is None else answer.charges,
         )

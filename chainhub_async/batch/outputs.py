@@ -200,9 +200,13 @@ class Saver:
             partial(file_entries.copies, key=decision.item.key, number=number)
         )
 
-    def _token(self, decision: Decision, number: int) -> str:
-        # The same in the next run, so that what a killed one left behind is cleared away.
-        text = f"{decision.item.key} {decision.item.input.source} {number}"
+    def _token(self, decision: Decision, number: int) -> str | None:
+        if self._ledger.path is None:
+            return None
+        ledger = text_of_path(self._ledger.path.absolute())
+        # The same in the next run, so that what a killed one left behind is cleared away; another
+        # with another ledger, which may be in use at the same time.
+        text = f"{ledger} {decision.item.key} {decision.item.input.source} {number}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

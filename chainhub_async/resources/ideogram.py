@@ -114,7 +114,7 @@ class AsyncIdeogram:
             request = request_of(call, options, sources[0], sources[1:], limits)
             return await self._transport.send(request, decode.result)
         finally:
-            await let_go(sources)
+            let_go(sources)
 
 
 def checked_options(call: ReplaceBackground) -> list[Part]:

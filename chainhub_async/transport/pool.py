@@ -84,6 +84,7 @@ class Pool:
         self._process = current_process()
         self._claim = _Claim()
         self._closed = False
+        self._guard: Any = None
         self._finalizer: weakref.finalize[..., Pool] | None = None
         self._begin()
 
@@ -161,6 +162,7 @@ class Pool:
         guard = _closing(self._open)
         await guard.__anext__()
         _guards[guard] = loop, self._open
+        self._guard = guard
         if self._finalizer is not None:
             self._finalizer.detach()
         self._finalizer = weakref.finalize(self, _let_go, loop, guard)
@@ -203,6 +205,9 @@ class Pool:
     async def _close_sessions(self) -> None:
         self._api, self._downloads = None, {}
         await _close(self._open)
+        guard, self._guard = self._guard, None
+        if _guards.pop(guard, None) is not None and self._claim.is_of(running_loop()):
+            await guard.aclose()
 
     def _opened(self, session: aiohttp.ClientSession) -> aiohttp.ClientSession:
         self._open.append(session)

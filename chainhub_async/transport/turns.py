@@ -18,27 +18,27 @@ _PIECES = 8
 class _Turns:
     """The pieces of work of one event loop, in the order in which they were asked for."""
 
-    def __init__(self, loop: Any) -> None:
-        self._loop = loop
+    def __init__(self) -> None:
+        # Without the loop itself: it is found by that, weakly.
         self._left = _PIECES
         # What has begun goes before what has not: the sooner it ends, the fewer are under way.
         self._begun: deque[Any] = deque()
         self._new: deque[Any] = deque()
         self._armed = False
 
-    async def take(self, *, begun: bool) -> None:
+    async def take(self, loop: Any, *, begun: bool) -> None:
         """Returns when there is time for a piece of work."""
         if not self._armed:
             self._armed = True
-            self._loop.call_soon(self._next)
+            loop.call_soon(self._next, loop)
         if self._left and not self._begun and (begun or not self._new):
             self._left -= 1
             return
-        turn = self._loop.create_future()
+        turn = loop.create_future()
         (self._begun if begun else self._new).append(turn)
         await turn
 
-    def _next(self) -> None:
+    def _next(self, loop: Any) -> None:
         self._left = _PIECES
         while self._left and (waiting := self._begun or self._new):
             turn = waiting.popleft()
@@ -47,7 +47,7 @@ class _Turns:
                 self._left -= 1
         self._armed = bool(self._begun or self._new)
         if self._armed:
-            self._loop.call_soon(self._next)
+            loop.call_soon(self._next, loop)
 
 
 _of_loops: WeakKeyDictionary[Any, _Turns] = WeakKeyDictionary()
@@ -62,5 +62,5 @@ async def take_turn(*, begun: bool = False) -> None:
     loop = running_loop()
     turns = _of_loops.get(loop)
     if turns is None:
-        turns = _of_loops[loop] = _Turns(loop)
-    await turns.take(begun=begun)
+        turns = _of_loops[loop] = _Turns()
+    await turns.take(loop, begun=begun)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,8 @@ def test_plain(name: str, start: Start, emulator: Emulator) -> None:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_tls(name: str, start: Start, tmp_path: Path) -> None:
     """With TLS, whose connections take more than one step to close."""
+    if sys.version_info < (3, 11) and "closed by hand" in name:
+        pytest.skip("asyncio of 3.10 complains of every TLS connection that a closed loop leaves")
     from textwrap import dedent
 
     authority = trustme.CA()
