@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import struct
 import zlib
 
@@ -17,6 +18,10 @@ settings.load_profile("default")
 for _name in list(os.environ):
     if _name.lower().endswith("_proxy") or _name.startswith("CHAINHUB_"):
         del os.environ[_name]
+
+# A job in the background of a shell ignores Ctrl-C, and so would the programs that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

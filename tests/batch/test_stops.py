@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import current_token
 
 from chainhub_async import (
     AsyncChainHub,
@@ -252,3 +254,35 @@ async def test_the_grace_period_ends(
     assert time.monotonic() - started < 10
     assert rows(ledger, "SELECT state, billed FROM jobs") == [("UNCERTAIN", "maybe")] * 3
     assert set(server.billed) == {sha(photo(n)) for n in range(3)}
+
+
+async def test_stopped_by_a_callback_of_the_loop(emulator: Emulator, make_hub: MakeHub) -> None:
+    """As a signal handler of asyncio does: outside of any task, and the grace period begins."""
+    emulator.latency = 60
+    hub = make_hub(emulator, timeout=None)
+    async with hub.batch(grace=0.3) as batch:
+        loop: Any = current_token().native_token
+        loop.call_later(0.3, batch.stop)
+        with anyio.fail_after(10):
+            outcomes = [outcome async for outcome in batch.run(many(6))]
+    assert states(outcomes).count("UNCERTAIN") == 4
+    assert states(outcomes).count("PENDING") == 2
+
+
+async def test_two_ledgers_and_one_directory(
+    emulator: Emulator, make_hub: MakeHub, tmp_path: Path, out: Path
+) -> None:
+    """Two batches at once do not take each other's unfinished files away."""
+    found: list[Outcome] = []
+
+    async def one(number: int) -> None:
+        hub, ledger = make_hub(emulator), tmp_path / f"{number}.db"
+        found.extend(await run(hub, calls(photos), ledger=ledger, save_to=out))
+
+    photos = [tmp_path / f"{number}.png" for number in range(20)]
+    for number, path in enumerate(photos):
+        path.write_bytes(photo(number))
+    async with anyio.create_task_group() as group:
+        group.start_soon(one, 1)
+        group.start_soon(one, 2)
+    assert states(found) == ["SAVED"] * 40

@@ -175,6 +175,31 @@ PROGRAMS = {
             loop.run_until_complete(use())
             loop.close()
     """,
+    "loops are free when they are over": """
+        import weakref
+        loops = []
+        async def upload():
+            loops.append(weakref.ref(asyncio.get_running_loop()))
+            await hub.request("POST", "/v1/models", form={"a": "b"}, images=0)
+        for _ in range(3):
+            try:
+                asyncio.run(upload())
+            except ChainHubError:
+                pass
+        asyncio.run(use())
+        gc.collect()
+        say([loop() for loop in loops])
+    """,
+    "closed, and its loop left open": """
+        async def main():
+            async with AsyncChainHub(ssl_context=context) as hub:
+                say(await ask(hub))
+        loop = asyncio.new_event_loop()
+        atexit.register(loop.close)
+        loop.run_until_complete(main())
+        from chainhub_async.transport import pool
+        say(len(pool._guards))
+    """,
     "a loop left open": """
         loop = asyncio.new_event_loop()
         atexit.register(loop.close)
@@ -212,6 +237,8 @@ SAID = {
     "a client of its own for each loop closed by hand": [*["200"] * 6, "0"],
     "a client dropped between two runs of a loop": ["200", "0"],
     "one client, and loops closed by hand": ["200"] * 3,
+    "loops are free when they are over": ["200", "[None, None, None]"],
+    "closed, and its loop left open": ["200", "0"],
     "a broken run before": ["200", "200"],
     "a blocking client beside it": ["200 200"],
 }

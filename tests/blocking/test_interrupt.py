@@ -347,6 +347,36 @@ def test_an_exception_from_a_signal_handler(start: Start, kind: str) -> None:
         assert watched.gone.wait(5)
 
 
+def test_a_call_of_a_signal_handler_is_interrupted(start: Start) -> None:
+    """It stands on top of a paid call, which is told of as well, and first."""
+    watched = Watched()
+    with MisbehavingServer.in_thread() as server:
+        server.always(watched)
+        server.gets.always(StopReading(after=0))
+        program = start(
+            """
+            hub = ChainHub()
+
+            def handler(*_):
+                say("handling")
+                hub.request("GET", "/free")
+
+            signal.signal(signal.SIGALRM, handler)
+            threading.Timer(0.7, lambda: os.kill(os.getpid(), signal.SIGALRM)).start()
+            try:
+                hub.ideogram.replace_background(PHOTO)
+            except KeyboardInterrupt as error:
+                outer = error.__context__
+                say(outer.billed.name, outer.__context__.billed.name)
+            """,
+            server.base_url,
+        )
+        program.wait_for("handling")
+        time.sleep(0.3)
+        program.interrupt()
+        assert program.end(within=5) == ["MAYBE NO"]
+
+
 SLOW_LOOKUP = """
 import socket, anyio, asyncio
 real = socket.getaddrinfo

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,10 @@ from chainhub_async import (
     ChainHub,
     ChainHubError,
     ClosedError,
+    Outcome,
+    ReplaceBackground,
     ReplaceBackgroundResult,
+    RequestQueued,
     Timeout,
 )
 from chainhub_async import loop as loop_module
@@ -250,6 +253,48 @@ def test_clients_that_call_each_other_in_a_circle(emulator: Emulator, length: in
     assert "would deadlock" in refused[0]
     for hub in hubs:
         hub.close()
+
+
+def test_closing_a_client_that_waits_for_this_one(emulator: Emulator) -> None:
+    """It is closed without being waited for."""
+    hubs: list[ChainHub] = []
+
+    def call_other(event: object) -> None:
+        if isinstance(event, RequestQueued):
+            hubs[1].request("GET", "/v1/models")
+
+    def close_other(_: object) -> None:
+        hubs[0].close()
+
+    with (
+        client(emulator, on_event=call_other) as first,
+        client(emulator, on_event=close_other) as second,
+    ):
+        hubs += [first, second]
+        with pytest.raises(ClosedError):
+            first.request("GET", "/v1/models")
+
+
+def test_a_batch_left_on_its_own_loop(emulator: Emulator) -> None:
+    """As by a generator that is collected there: it winds down by itself, and nothing hangs."""
+    left: list[Any] = []
+
+    def leave(_: object) -> None:
+        if left:
+            left.pop().close()
+
+    with client(emulator, on_event=leave) as hub:
+
+        def outcomes() -> Iterator[Outcome]:
+            with hub.batch() as batch:
+                yield from batch.run(ReplaceBackground(PHOTO, seed=n) for n in range(5))
+
+        running = outcomes()
+        assert next(running).state == "ACCEPTED"
+        left.append(running)
+        del running
+        assert hub.request("GET", "/v1/models").status == 200
+        assert hub.request("GET", "/v1/models").status == 200
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])

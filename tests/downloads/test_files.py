@@ -323,6 +323,25 @@ async def test_only_part_before_it_is_whole(
     assert any(there for _, there in seen[:-1]) == isinstance(answer, b.Answer)
 
 
+async def test_cancelled_twice(
+    server: MisbehavingServer, make_hub: MakeHub, tmp_path: Path
+) -> None:
+    """A second cancellation during the clean-up leaves no file either."""
+    hub = make_hub(server, timeout=None)
+    server.gets.always(b.Answer(body=LARGE * 3))
+    for turns in range(6):
+        task = asyncio.ensure_future(hub.download(server.base_url + PATH, tmp_path / "a.png"))
+        while not names(tmp_path) and not task.done():
+            await asyncio.sleep(0)
+        task.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert not [name for name in names(tmp_path) if name.endswith(".part")]
+        (tmp_path / "a.png").unlink(missing_ok=True)
+
+
 def test_part_file(tmp_path: Path) -> None:
     """After `drop` nothing begins, and what is under way is waited for."""
     part = files.PartFile(tmp_path, "a")

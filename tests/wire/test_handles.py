@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -178,3 +179,24 @@ async def test_none_when_another_image_is_refused(tmp_path: Path, hub: AsyncChai
     with pytest.raises(InvalidImageError):
         await hub.ideogram.replace_background(path, style_reference_images=[path, b"no image"])
     assert _open_handles(path) == 0
+
+
+async def test_none_when_cancelled_twice(tmp_path: Path, server: Server) -> None:
+    """A second cancellation does not keep the files of a waiting call open."""
+    paths = [_written(tmp_path / f"{number}.png", png()) for number in range(3)]
+    async with AsyncChainHub(KEY, base_url=server.url, limits=Limits(in_flight=1)) as hub:
+        hub._transport.pool.gate.pause(60)
+        for turns in range(4):
+            task = asyncio.ensure_future(
+                hub.ideogram.replace_background(paths[0], style_reference_images=paths[1:])
+            )
+            with anyio.fail_after(5):
+                while sum(map(_open_handles, paths)) < 3:
+                    await anyio.sleep(0.01)
+            task.cancel()
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert sum(map(_open_handles, paths)) == 0
