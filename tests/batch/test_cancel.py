@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -231,18 +232,18 @@ def _is_locked(ledger: Path) -> bool:
 
 async def test_cancelled_while_opening(hub: AsyncChainHub, ledger: Path) -> None:
     """A batch that is cancelled while it opens does not keep its ledger locked."""
+
+    async def opened() -> None:
+        async with hub.batch(ledger=ledger):
+            pass
+
     for turns in range(30):
-        batch = hub.batch(ledger=ledger)
-        task = asyncio.ensure_future(batch.__aenter__())
+        task = asyncio.ensure_future(opened())
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
-        try:
+        with suppress(asyncio.CancelledError):
             await task
-        except asyncio.CancelledError:
-            pass
-        else:
-            await batch.__aexit__(None, None, None)
         with anyio.fail_after(20):  # the thread that opens it ends by itself
             while _is_locked(ledger):
                 await anyio.sleep(0.01)
