@@ -42,7 +42,8 @@ def memory():
 def requests(most):
     for number in range(inputs):
         most[0] += 1
-        yield ReplaceBackground(flat_png((8, 8), str(number)), prompt="a forest")
+        image = flat_png((8, 8), "") + str(number).encode()  # colours would repeat
+        yield ReplaceBackground(image, prompt="a forest")
 
 async def main():
     runner = web.ServerRunner(web.Server(answer, access_log=None))
