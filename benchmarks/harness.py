@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -33,6 +34,7 @@ class Settings:
         budget: roughly how many bytes a turn moves, where each has a file of its own.
         only: cells with this in their title; all of them if empty.
         folder: for files, on the disk that is to be measured.
+        versions: directories with other versions of this package.
     """
 
     full: bool
@@ -41,6 +43,7 @@ class Settings:
     budget: int
     only: str
     folder: Path
+    versions: tuple[Path, ...] = ()
 
     def rounds_or(self, quick: int, full: int) -> int:
         return self.rounds or (full if self.full else quick)
@@ -83,16 +86,27 @@ class Result:
         ]
 
 
-def process(script: Path, given: dict[str, Any]) -> Report:
+def process(script: Path, given: dict[str, Any], package: Path | None = None) -> Report:
     """Runs a script, away from the server's core, and returns the JSON that it prints.
+
+    Args:
+        script: the script.
+        given: what it gets, as JSON.
+        package: the directory to import this package from, instead of where it is installed.
 
     Raises:
         FailedError: it failed, or took longer than ten minutes.
     """
     command = [*pinned(1), sys.executable, str(script), json.dumps(given)]
+    environment = os.environ | ({"PYTHONPATH": str(package)} if package else {})
     try:
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, timeout=_LONGEST
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_LONGEST,
+            env=environment,
         )
     except subprocess.TimeoutExpired:
         raise FailedError(f"it took longer than {_LONGEST} s") from None

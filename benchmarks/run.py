@@ -25,6 +25,7 @@ import imports
 import machine
 import report
 import uploads
+import versions
 from harness import Result, Settings
 from pictures import MB
 from server import RESULTS
@@ -36,6 +37,7 @@ SUITES: dict[str, Callable[[Settings], Iterator[Result]]] = {
     "imports": imports.run,
     "blocking": blocking_calls.run,
     "batches": batches.run,
+    "versions": versions.run,
 }
 
 
@@ -57,6 +59,13 @@ def main() -> None:
         "--budget", type=int, help="MB a turn moves to or from the disk (150, with --full 400)"
     )
     parser.add_argument("--only", default="", help="only cells with this in their title")
+    parser.add_argument(
+        "--version",
+        action="append",
+        default=[],
+        type=Path,
+        help="a directory with another version of this package, to be compared (suite versions)",
+    )
     parser.add_argument("--name", help="the results' name, without suffix (run- and the time)")
     given = parser.parse_args()
     wanted = given.suite or ["all"]
@@ -82,6 +91,7 @@ def main() -> None:
             budget=budget * MB,
             only=given.only,
             folder=Path(folder),
+            versions=tuple(path.resolve() for path in given.version),
         )
         for suite, measure in SUITES.items():
             if suite not in wanted and "all" not in wanted:

@@ -108,8 +108,9 @@ def once(
     ca: str | None = None,
     job: str = "upload",
     cold: bool = False,
+    package: Path | None = None,
 ) -> Report:
-    """Lets one contender have its turn."""
+    """Lets one contender have its turn, with this package from another directory if given."""
     given: dict[str, Any] = {
         "job": job,
         "name": name,
@@ -118,7 +119,7 @@ def once(
         "path": str(path),
     }
     given |= {"least": least, "seconds": seconds, "parallel": parallel, "ca": ca, "cold": cold}
-    return process(SCRIPT, given)
+    return process(SCRIPT, given, package)
 
 
 def verify(contenders: Iterable[str], folder: Path) -> None:
@@ -136,17 +137,20 @@ def verify(contenders: Iterable[str], folder: Path) -> None:
                 raise SystemExit(f"{name} does not send what it should.")
 
 
+def sink_for(kind: str, folder: Path, stack: ExitStack) -> tuple[server.Running, str | None]:
+    """Starts a server of a kind, see `Cell`; returns it and its certificate's authority."""
+    if kind == "tls":
+        ca, *own = server.certificate(folder)
+        return stack.enter_context(server.sink(tls=(own[0], own[1]))), ca
+    delay = 200 if kind == "delayed" else 0
+    return stack.enter_context(server.sink(delay_ms=delay, slow=kind == "slow")), None
+
+
 def _measured(cell: Cell, settings: Settings) -> Result:
     file = settings.folder / f"{cell.size}.png"
     file.write_bytes(png(cell.size))
     with ExitStack() as stack:
-        ca = None
-        if cell.server == "tls":
-            ca, *own = server.certificate(settings.folder)
-            to = stack.enter_context(server.sink(tls=(own[0], own[1])))
-        else:
-            delay = 200 if cell.server == "delayed" else 0
-            to = stack.enter_context(server.sink(delay_ms=delay, slow=cell.server == "slow"))
+        to, ca = sink_for(cell.server, settings.folder, stack)
 
         def turn(name: str) -> Report:
             report = once(

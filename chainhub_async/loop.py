@@ -25,6 +25,9 @@ from chainhub_async.process import after_fork, current_process, keep_for_ever, n
 PIECE = 0.5
 """Waits are cut into pieces: on Windows Ctrl-C does not interrupt a wait, only what follows it."""
 
+# Each thread that is woken interrupts the loop, only to find that it has to wait for the interpreter.
+# When many wait, those whose calls end within a few turns of the loop are woken together.
+_MOST_TURNS, _CALLS_PER_TURN = 16, 4
 # Closed connections make calls under way fail, each with its own evidence; what goes on all the
 # same is cancelled after this long.
 _GRACE = 0.25
@@ -51,10 +54,11 @@ class Loop:
         self._ready = threading.Event()
         self._native: Any = None
         self._changed: Any = None
-        self._calls: dict[Any, Callable[[], None]] = {}
+        self._calls: dict[object, tuple[Callable[[], None], Any]] = {}
         self._broken: BaseException | None = None
         self._failure = "its thread ended"
         self._steps: deque[Callable[[], None]] = deque()
+        self._waking: list[Callable[[], None]] = []
         # An empty context: the caller's may say that another loop is running.
         self.thread: threading.Thread = threading.Thread(
             target=partial(Context().run, self._run), name="chainhub-async", daemon=True
@@ -92,15 +96,38 @@ class Loop:
         except (AttributeError, RuntimeError):
             raise ClosedError("The client's event loop has ended; create a new client.") from None
 
-    def begin(self, call: Coroutine[Any, Any, None], cancel: Callable[[], None]) -> None:
+    def begin(
+        self, call: object, run: Coroutine[Any, Any, None], cancel: Callable[[], None]
+    ) -> None:
         """Starts a coroutine, which `cancel` cancels; on the loop.
 
         It is a task of the loop itself. Those of a task group cost twice as much, and cannot be
         started by a callback.
         """
-        task = self._native.create_task(call)
-        self._calls[task] = cancel
-        task.add_done_callback(self._end_call)
+        self._calls[call] = cancel, self._native.create_task(run)
+
+    def ended(self, call: object, wake: Callable[[], None]) -> None:
+        """Called by a coroutine that `begin` started, last of all; on the loop.
+
+        Args:
+            call: what was begun.
+            wake: wakes the thread that waits for it.
+        """
+        del self._calls[call]
+        if self._told and not self._calls:
+            self._changed.set()
+        self._waking.append(wake)
+        if len(self._waking) == 1:
+            self._wake(min(_MOST_TURNS, len(self._calls) // _CALLS_PER_TURN))
+
+    def _wake(self, turns: int = 0) -> None:
+        """Wakes the threads whose calls have ended, after so many turns of the loop."""
+        if turns:
+            self._native.call_soon(self._wake, turns - 1)
+            return
+        waking, self._waking = self._waking, []
+        for wake in waking:
+            wake()
 
     def end(self) -> None:
         """Tells the loop to end, and does not wait."""
@@ -122,6 +149,7 @@ class Loop:
             anyio.run(self._main)
         except BaseException as problem:
             self._failure = f"{type(problem).__name__}: {problem}"
+        self._wake()
         _running.discard(self)
         self._ready.set()
 
@@ -138,7 +166,7 @@ class Loop:
         with anyio.move_on_after(_GRACE):
             while self._calls:
                 await self._change()
-        for cancel in list(self._calls.values()):
+        for cancel, _ in list(self._calls.values()):
             cancel()
         while self._calls:
             await self._change()
@@ -154,11 +182,6 @@ class Loop:
         except BaseException as problem:
             self._broken, self._told = problem, True
         if self._told:
-            self._changed.set()
-
-    def _end_call(self, task: Any) -> None:
-        del self._calls[task]
-        if self._told and not self._calls:
             self._changed.set()
 
 

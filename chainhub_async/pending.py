@@ -87,8 +87,9 @@ class PortalCall(Generic[T]):
         with waiting_for(loop):
             if would_wait_for_ever(loop):
                 return  # on its own thread, such as in a finalizer
-            while not self._ended and loop.thread.is_alive():
-                self._end.acquire(timeout=PIECE)
+            while not self._ended and not self._end.acquire(timeout=PIECE):
+                if not loop.thread.is_alive():
+                    return
 
     def abandon(self) -> None:
         """Cancels the call and waits until it has ended; in the caller's thread."""
@@ -119,14 +120,15 @@ class PortalCall(Generic[T]):
 
     def _begin(self, loop: Loop) -> None:
         self._begun = True
-        loop.begin(self._run(), self._cancel)
+        loop.begin(self, self._run(), self._cancel)
 
     def _cancel(self) -> None:
         self._unwanted = True
         if self._scope is not None:
             self._scope.cancel()
         elif not self._begun:
-            self._finish()  # it was interrupted before it was handed over
+            self._ended = True  # it was interrupted before it was handed over
+            self._end.release()
 
     async def _run(self) -> None:
         try:
@@ -146,11 +148,9 @@ class PortalCall(Generic[T]):
             self._error = error
         finally:
             start = None
-            self._finish()
-
-    def _finish(self) -> None:
-        self._ended = True
-        self._end.release()
+            self._ended = True
+            if self._loop is not None:
+                self._loop.ended(self, self._end.release)
 
 
 def _context() -> Context:

@@ -97,7 +97,10 @@ class Response:
     def header(self, name: str) -> str | None:
         """Returns the first header with that name, ignoring case, or None."""
         wanted = name.lower()
-        return next((value for key, value in self.headers if key.lower() == wanted), None)
+        for key, value in self.headers:
+            if key.lower() == wanted:
+                return value
+        return None
 
     @property
     def request_id(self) -> str | None:

@@ -233,11 +233,11 @@ class Body(payload.Payload):
         self._on_progress(self)
 
     async def _write_bytes(self, writer: AbstractStreamWriter, pending: bytes, data: bytes) -> None:
-        at = 0
+        whole, at = memoryview(data), 0
         while at < len(data):
             await take_turn(begun=True)
-            step = data[at : at + _step_for(self._transport)]
-            await self._write_chunk(writer, pending + step)
+            step = whole[at : at + _step_for(self._transport)]
+            await self._write_chunk(writer, pending + step if pending else step)
             pending, at = b"", at + len(step)
 
     async def _write_file(

@@ -12,7 +12,7 @@ import errno
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import aiofiles
 import anyio
@@ -21,6 +21,8 @@ from aiofiles.threadpool import wrap
 
 from chainhub_async.errors import ImageChangedError, printable
 from chainhub_async.images import FileStamp, ImageInput, ImageSource, open_checked, open_regular
+from chainhub_async.process import after_fork
+from chainhub_async.transport.running import running_loop
 
 try:
     import resource
@@ -73,23 +75,32 @@ async def checked(image: ImageInput) -> ImageSource:
         found.append(source)
         return descriptor
 
-    # The opener knows the path, and says better what is wrong with it.
-    task = asyncio.ensure_future(aiofiles.open("image", "rb", opener=open_it))
-    _kept[id(task)] = None  # so that those that are just being opened count as well
+    opening = _Opening()
+    _kept[id(opening)] = None  # so that those that are just being opened count as well
     try:
-        await asyncio.wait([task])
+        # The opener knows the path, and says better what is wrong with it.
+        file = await aiofiles.open("image", "rb", opener=open_it, loop=cast("Any", opening))
     except asyncio.CancelledError:
-        with anyio.CancelScope(shield=True):
-            while not task.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([task])
-        if not task.exception():
-            task.result().detach().close()
+        with anyio.CancelScope(shield=True), suppress(Exception):
+            (await finished(opening.work)).close()
         raise
     finally:
-        del _kept[id(task)]
-    _kept[id(found[0])] = task.result().detach()
+        del _kept[id(opening)]
+    _kept[id(found[0])] = file.detach()
     return found[0]
+
+
+class _Opening:
+    """Stands before the event loop for aiofiles, so that a cancellation does not drop a file.
+
+    Attributes:
+        work: what a thread does, however its caller fares.
+    """
+
+    def run_in_executor(self, executor: None, work: Callable[[], BinaryIO]) -> Awaitable[BinaryIO]:
+        """Called by aiofiles."""
+        self.work: asyncio.Future[BinaryIO] = running_loop().run_in_executor(executor, work)
+        return asyncio.shield(self.work)
 
 
 def let_go(images: Iterable[ImageSource]) -> None:
@@ -99,6 +110,16 @@ def let_go(images: Iterable[ImageSource]) -> None:
         raw = _kept.pop(id(image), None)
         if raw is not None:
             raw.close()
+
+
+def _close_inherited() -> None:
+    for raw in _kept.values():
+        if raw is not None:
+            raw.close()
+    _kept.clear()
+
+
+after_fork(_close_inherited)
 
 
 class ImageFile:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -200,3 +201,23 @@ async def test_none_when_cancelled_twice(tmp_path: Path, server: Server) -> None
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert sum(map(_open_handles, paths)) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # with other threads about
+async def test_none_in_a_forked_process(tmp_path: Path, server: Server) -> None:
+    """A child does not keep the files of calls that wait in its parent, which go on."""
+    path = _written(tmp_path / "cat", png())
+    async with AsyncChainHub(KEY, base_url=server.url) as hub:
+        hub._transport.pool.gate.pause(1)
+        async with anyio.create_task_group() as group:
+            group.start_soon(hub.ideogram.replace_background, path)
+            with anyio.fail_after(5):
+                while not _open_handles(path):
+                    await anyio.sleep(0.01)
+            child = os.fork()
+            if not child:
+                os._exit(_open_handles(path))
+            _, status = os.waitpid(child, 0)
+            assert status == 0
+            assert _open_handles(path) == 1
+    assert png() in server.requests[0].body
