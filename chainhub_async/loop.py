@@ -25,7 +25,7 @@ from chainhub_async.process import after_fork, current_process, keep_for_ever, n
 PIECE = 0.5
 """Waits are cut into pieces: on Windows Ctrl-C does not interrupt a wait, only what follows it."""
 
-# Each thread that is woken interrupts the loop, only to find that it has to wait for the interpreter.
+# A thread that is woken interrupts the loop, only to find that it has to wait for the interpreter.
 # When many wait, those whose calls end within a few turns of the loop are woken together.
 _MOST_TURNS, _CALLS_PER_TURN = 16, 4
 # Closed connections make calls under way fail, each with its own evidence; what goes on all the

@@ -217,7 +217,7 @@ async def test_none_in_a_forked_process(tmp_path: Path, server: Server) -> None:
             child = os.fork()
             if not child:
                 os._exit(_open_handles(path))
-            _, status = os.waitpid(child, 0)
+            _, status = os.waitpid(child, 0)  # noqa: ASYNC222 - it ends at once
             assert status == 0
             assert _open_handles(path) == 1
     assert png() in server.requests[0].body
