@@ -1,4 +1,4 @@
-"""Holds finished runs against the goals: `python benchmarks/goals.py results/run-*.json`.
+"""Holds finished runs against the goals: `python goals.py results/run-*.json` in this directory.
 
 Of each run the worst cell that a goal speaks of counts; of several runs their median, with the
 lowest and the highest. Writes a table, and a plot of the rates, beside this module.

@@ -44,7 +44,6 @@ def run(settings: Settings) -> Iterator[Result]:
         compared=["import_ms", "process_ms"],
         runs=runs,
         notes=notes + failed,
-        facts={"help_ms_limit": 300},
     )
 
 

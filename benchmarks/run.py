@@ -60,7 +60,7 @@ def main() -> None:
     )
     parser.add_argument("--only", default="", help="only cells with this in their title")
     parser.add_argument(
-        "--version",
+        "--against",
         action="append",
         default=[],
         type=Path,
@@ -69,6 +69,8 @@ def main() -> None:
     parser.add_argument("--name", help="the results' name, without suffix (run- and the time)")
     given = parser.parse_args()
     wanted = given.suite or ["all"]
+    if "versions" in wanted and not given.against:
+        parser.error("--suite versions needs --against DIRECTORY")
     budget = given.budget or (400 if given.full else 150)
     seconds = given.seconds or (2 if given.full else 0.5)
     began = datetime.now(timezone.utc)
@@ -91,7 +93,7 @@ def main() -> None:
             budget=budget * MB,
             only=given.only,
             folder=Path(folder),
-            versions=tuple(path.resolve() for path in given.version),
+            versions=tuple(path.resolve() for path in given.against),
         )
         for suite, measure in SUITES.items():
             if suite not in wanted and "all" not in wanted:

@@ -40,15 +40,18 @@ class Running:
 
 
 @cache
-def built(name: str) -> Path | None:
-    """Returns a compiled server, with TLS if OpenSSL's headers are there; None without compiler."""
+def built(name: str, *, tls: bool = False) -> Path | None:
+    """Returns a compiled server, or None where there is no compiler.
+
+    It has TLS if OpenSSL's headers are there; with `tls` there is none without.
+    """
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None or not sys.platform.startswith("linux"):
         return None
     RESULTS.mkdir(exist_ok=True)
     program = RESULTS / name
     command = [compiler, "-O2", "-o", str(program), str(HERE / f"{name}.c")]
-    for more in (["-DWITH_TLS", "-lssl", "-lcrypto"], []):
+    for more in [["-DWITH_TLS", "-lssl", "-lcrypto"], *([] if tls else [[]])]:
         if subprocess.run([*command, *more], capture_output=True, check=False).returncode == 0:
             return program
     return None
@@ -78,7 +81,7 @@ def sink(
         slow: whether it reads slowly.
         tls: its certificate and key.
     """
-    program = built("sink")
+    program = built("sink", tls=tls is not None)
     if program is None and (delay_ms or slow or tls):
         raise SystemExit("This cell needs a C compiler (and OpenSSL's headers for TLS).")
     options = [str(delay_ms), str(int(slow)), *(tls or ())] if program else []

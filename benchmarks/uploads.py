@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ def once(
     return process(SCRIPT, given, package)
 
 
-def verify(contenders: Iterable[str], folder: Path) -> None:
+def verify(contenders: Iterable[str], folder: Path, package: Path | None = None) -> None:
     """Makes sure that every contender sends the right image, prompt and key, all at once too."""
     image = png(300 * KB)
     file = folder / "verified.png"
@@ -130,27 +130,31 @@ def verify(contenders: Iterable[str], folder: Path) -> None:
     for name in sorted(contenders):
         with server.reader(image) as (url, counted):
             try:
-                once(name, server.Running(url, 0), file, least=12, parallel=4)
+                to = server.Running(url, 0)
+                once(name, to, file, least=12, parallel=4, package=package)
             except FailedError as failed:
                 raise SystemExit(f"{name} failed: {failed}.") from None
             if counted.seen != 1 + 4 + 12 or counted.wrong:  # the first two to warm up
                 raise SystemExit(f"{name} does not send what it should.")
 
 
-def sink_for(kind: str, folder: Path, stack: ExitStack) -> tuple[server.Running, str | None]:
-    """Starts a server of a kind, see `Cell`; returns it and its certificate's authority."""
+@contextmanager
+def sink_of(kind: str, folder: Path) -> Generator[tuple[server.Running, str | None], None, None]:
+    """Runs a server of a kind, see `Cell`; yields it and the authority of its certificate."""
     if kind == "tls":
-        ca, *own = server.certificate(folder)
-        return stack.enter_context(server.sink(tls=(own[0], own[1]))), ca
-    delay = 200 if kind == "delayed" else 0
-    return stack.enter_context(server.sink(delay_ms=delay, slow=kind == "slow")), None
+        authority, certificate, key = server.certificate(folder)
+        with server.sink(tls=(certificate, key)) as running:
+            yield running, authority
+    else:
+        delay = 200 if kind == "delayed" else 0
+        with server.sink(delay_ms=delay, slow=kind == "slow") as running:
+            yield running, None
 
 
 def _measured(cell: Cell, settings: Settings) -> Result:
     file = settings.folder / f"{cell.size}.png"
     file.write_bytes(png(cell.size))
-    with ExitStack() as stack:
-        to, ca = sink_for(cell.server, settings.folder, stack)
+    with sink_of(cell.server, settings.folder) as (to, ca):
 
         def turn(name: str) -> Report:
             report = once(

@@ -1,13 +1,12 @@
 """This package beside other versions of itself, each a directory that holds `chainhub_async`.
 
 For what a change buys: a worktree without it (`git worktree add`, `git revert`) is one more
-contender. Only run if such directories are named, with `--version`.
+contender. Only run if such directories are named, with `--against`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
@@ -35,17 +34,26 @@ class Cell:
 
 
 CELLS = [
-    *(Cell(size, level, contender=uploads.OWN_BYTES) for size, level in ((KB, 1), (MB, 32))),
-    *(Cell(100 * KB, level) for level in (1, 32)),
-    *(Cell(MB, level, kind) for level, kind in ((32, "plain"), (32, "tls"), (1000, "delayed"))),
+    Cell(KB, 1, contender=uploads.OWN_BYTES),
+    Cell(MB, 32, contender=uploads.OWN_BYTES),
+    Cell(100 * KB, 1),
+    Cell(100 * KB, 32),
+    Cell(MB, 32),
+    Cell(MB, 32, "tls"),
+    Cell(MB, 1000, "delayed"),
 ]
 
 
 def run(settings: Settings) -> Iterator[Result]:
     """Measures the cells of this suite."""
-    if not settings.versions:
-        return
-    for cell in CELLS:
+    versions = settings.versions
+    for path in versions:
+        if not (path / "chainhub_async" / "__init__.py").is_file():
+            raise SystemExit(f"--against {path}: there is no chainhub_async in it.")
+        uploads.verify({cell.contender for cell in CELLS}, settings.folder, path)
+    if len({path.name for path in (THIS, *versions)}) <= len(versions):
+        raise SystemExit("--against: two directories have the same name; rename one.")
+    for cell in CELLS if versions else []:
         if settings.only in cell.title:
             yield _measured(cell, settings)
 
@@ -54,8 +62,7 @@ def _measured(cell: Cell, settings: Settings) -> Result:
     file = settings.folder / f"{cell.size}.png"
     file.write_bytes(png(cell.size))
     versions = {path.name: path for path in (THIS, *settings.versions)}
-    with ExitStack() as stack:
-        to, ca = uploads.sink_for(cell.server, settings.folder, stack)
+    with uploads.sink_of(cell.server, settings.folder) as (to, ca):
 
         def turn(name: str) -> Report:
             return uploads.once(

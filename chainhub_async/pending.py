@@ -120,7 +120,7 @@ class PortalCall(Generic[T]):
 
     def _begin(self, loop: Loop) -> None:
         self._begun = True
-        loop.begin(self, self._run(), self._cancel)
+        loop.begin_call(self, self._run(loop), self._cancel)
 
     def _cancel(self) -> None:
         self._unwanted = True
@@ -130,7 +130,7 @@ class PortalCall(Generic[T]):
             self._ended = True  # it was interrupted before it was handed over
             self._end.release()
 
-    async def _run(self) -> None:
+    async def _run(self, loop: Loop) -> None:
         try:
             # Let go of at the end, so that a client whose caller drops it then is free.
             start, self._start = self._start, None
@@ -149,8 +149,7 @@ class PortalCall(Generic[T]):
         finally:
             start = None
             self._ended = True
-            if self._loop is not None:
-                self._loop.ended(self, self._end.release)
+            loop.call_ended(self, self._end.release)
 
 
 def _context() -> Context:

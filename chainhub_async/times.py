@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl, urlsplit
 RESULT_LIFETIME = timedelta(hours=24)
 """API description: "The returned image URL is valid for 24 hours"."""
 
-_DIGITS = re.compile(r"\d{1,15}", re.ASCII)
 _ISO = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)?\s*(?:([Zz])|([+-]\d\d):?(\d\d))?",
     re.ASCII,
@@ -21,7 +20,7 @@ _ISO = re.compile(
 def moment(value: Any) -> datetime | None:
     """Parses ISO 8601 text or Unix time (seconds or milliseconds) as an aware datetime."""
     if isinstance(value, str):
-        if _DIGITS.fullmatch(value):
+        if re.fullmatch(r"\d{1,15}", value, re.ASCII):
             return _from_unix(int(value))
         return _from_iso(value.strip())
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -47,9 +46,8 @@ def _from_iso(text: str) -> datetime | None:
     sign = "" if hours[0] in "+-" else "+"
     try:
         aware = datetime.fromisoformat(f"{day}T{clock}.{fraction[:6]:0<6}{sign}{hours}:{minutes}")
-        if aware.year in {MINYEAR, MAXYEAR}:
-            # Within hours of the calendar's ends no other zone could express it.
-            aware.astimezone(timezone.utc)
+        # Within hours of the calendar's ends no other zone could express it.
+        aware.astimezone(timezone.utc)
     except (ValueError, OverflowError):
         return None
     return aware

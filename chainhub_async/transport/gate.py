@@ -13,7 +13,6 @@ import anyio
 
 from chainhub_async.config import Limits
 from chainhub_async.errors import InvalidOptionError
-from chainhub_async.transport.running import running_loop
 
 _MINUTE = 60.0
 # After a 429 the limit is halved; this many successful calls raise it again by one.
@@ -128,7 +127,7 @@ class Gate:
             not self._queue
             and self._per_minute is None
             and self._has_room(weight)
-            and self._closed_until <= running_loop().time()
+            and self._closed_until <= anyio.current_time()
         )
 
     async def _wait_open(self) -> None:

@@ -38,7 +38,6 @@ from chainhub_async.transport.messages import Journal, Request, Response
 from chainhub_async.transport.multipart import Body
 from chainhub_async.transport.pool import Pool
 from chainhub_async.transport.retry import RetryPolicy
-from chainhub_async.transport.running import running_loop
 from chainhub_async.transport.session import proxy_for
 
 _log = logging.getLogger("chainhub_async")
@@ -177,8 +176,7 @@ class Transport:
         await self.pool.bind()
         call = _Call(next(self.pool.numbers), request, journal)
         self.pool.budget.call_started()
-        if self.on_event is not None:
-            self.emit(RequestQueued(call=call.number, images=request.images))
+        self.emit(RequestQueued(call=call.number, images=request.images))
         try:
             with self.pool.under_way():
                 return await self._send(call, read)
@@ -225,7 +223,7 @@ class Transport:
             async with self.pool.gate.enter(call.request.images):
                 if call.journal is not None:
                     await call.journal.begin()
-                started = running_loop().time()
+                started = anyio.current_time()
                 call.exchange = await self._exchange(call)
                 outcome = await call.exchange.run()
             if isinstance(outcome, Response):
@@ -296,10 +294,7 @@ class Transport:
 
     def _went_well(self, response: Response, call: int) -> None:
         self.pool.gate.succeeded()
-        if self.on_event is not None:
-            self.emit(
-                ReplyReceived(call=call, status=response.status, request_id=response.request_id)
-            )
+        self.emit(ReplyReceived(call=call, status=response.status, request_id=response.request_id))
 
     def _refuse_what_never_fits(self, request: Request) -> None:
         most = self.pool.limits.in_flight

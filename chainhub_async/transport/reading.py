@@ -48,7 +48,8 @@ Raises BlockingIOError where that would wait, and another OSError where it is no
 
 
 # Files that stay open from the check of an image until it is sent, so that a small one takes one
-# hop to a thread and not two; by the identity of their images.
+# hop to a thread and not two; by the identity of their images. None, under an identity of its own,
+# stands for one that is just being opened.
 _kept: dict[int, Any] = {}
 
 
@@ -76,7 +77,7 @@ async def checked(image: ImageInput) -> ImageSource:
         return descriptor
 
     opening = _Opening()
-    _kept[id(opening)] = None  # so that those that are just being opened count as well
+    _kept[id(opening)] = None
     try:
         # The opener knows the path, and says better what is wrong with it.
         file = await aiofiles.open("image", "rb", opener=open_it, loop=cast("Any", opening))
@@ -97,10 +98,13 @@ class _Opening:
         work: what a thread does, however its caller fares.
     """
 
-    def run_in_executor(self, executor: None, work: Callable[[], BinaryIO]) -> Awaitable[BinaryIO]:
+    async def run_in_executor(self, executor: None, work: Callable[[], BinaryIO]) -> BinaryIO:
         """Called by aiofiles."""
-        self.work: asyncio.Future[BinaryIO] = running_loop().run_in_executor(executor, work)
-        return asyncio.shield(self.work)
+        loop: asyncio.AbstractEventLoop = running_loop()
+        self.work = loop.run_in_executor(executor, work)
+        # Not `shield`, which from Python 3.14 on reports the error of what was cancelled meanwhile.
+        await asyncio.wait([self.work])
+        return self.work.result()
 
 
 def let_go(images: Iterable[ImageSource]) -> None:
