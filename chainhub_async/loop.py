@@ -55,8 +55,7 @@ class Loop:
         self._ready = threading.Event()
         self._native: Any = None
         self._changed: Any = None
-        # With their tasks, which asyncio holds but weakly.
-        self._calls: dict[object, tuple[Callable[[], None], Any]] = {}
+        self._calls: dict[Any, Callable[[], None]] = {}
         self._broken: BaseException | None = None
         self._failure = "its thread ended"
         self._steps: deque[Callable[[], None]] = deque()
@@ -98,24 +97,26 @@ class Loop:
         except (AttributeError, RuntimeError):
             raise ClosedError("The client's event loop has ended; create a new client.") from None
 
-    def begin_call(
-        self, call: object, run: Coroutine[Any, Any, None], cancel: Callable[[], None]
+    def begin(
+        self, call: Coroutine[Any, Any, None], cancel: Callable[[], None], wake: Callable[[], None]
     ) -> None:
-        """Starts `run`, the coroutine of a call, which `cancel` cancels; on the loop.
+        """Starts a coroutine; on the loop.
 
         It is a task of the loop itself. Those of a task group cost twice as much, and cannot be
         started by a callback.
-        """
-        self._calls[call] = cancel, self._native.create_task(run)
-
-    def call_ended(self, call: object, wake: Callable[[], None]) -> None:
-        """Called by a coroutine that `begin_call` started, last of all; on the loop.
 
         Args:
-            call: what was begun.
-            wake: wakes the thread that waits for it.
+            call: the coroutine.
+            cancel: cancels it.
+            wake: wakes the thread that waits for it; called soon after it has ended, or if it will
+                never begin.
         """
-        del self._calls[call]
+        task = self._native.create_task(call)
+        self._calls[task] = cancel
+        task.add_done_callback(partial(self._end_call, wake))
+
+    def _end_call(self, wake: Callable[[], None], task: Any) -> None:
+        del self._calls[task]
         if self._told and not self._calls:
             self._changed.set()
         self._waking.append(wake)
@@ -168,7 +169,7 @@ class Loop:
         with anyio.move_on_after(_GRACE):
             while self._calls:
                 await self._change()
-        for cancel, _ in list(self._calls.values()):
+        for cancel in list(self._calls.values()):
             cancel()
         while self._calls:
             await self._change()

@@ -87,9 +87,8 @@ class PortalCall(Generic[T]):
         with waiting_for(loop):
             if would_wait_for_ever(loop):
                 return  # on its own thread, such as in a finalizer
-            while not self._ended and not self._end.acquire(timeout=PIECE):
-                if not loop.thread.is_alive():
-                    return
+            while not self._ended and loop.thread.is_alive():
+                self._end.acquire(timeout=PIECE)
 
     def abandon(self) -> None:
         """Cancels the call and waits until it has ended; in the caller's thread."""
@@ -120,17 +119,16 @@ class PortalCall(Generic[T]):
 
     def _begin(self, loop: Loop) -> None:
         self._begun = True
-        loop.begin_call(self, self._run(loop), self._cancel)
+        loop.begin(self._run(), self._cancel, self._finish)
 
     def _cancel(self) -> None:
         self._unwanted = True
         if self._scope is not None:
             self._scope.cancel()
         elif not self._begun:
-            self._ended = True  # it was interrupted before it was handed over
-            self._end.release()
+            self._finish()  # it was interrupted before it was handed over
 
-    async def _run(self, loop: Loop) -> None:
+    async def _run(self) -> None:
         try:
             # Let go of at the end, so that a client whose caller drops it then is free.
             start, self._start = self._start, None
@@ -148,8 +146,10 @@ class PortalCall(Generic[T]):
             self._error = error
         finally:
             start = None
-            self._ended = True
-            loop.call_ended(self, self._end.release)
+
+    def _finish(self) -> None:
+        self._ended = True
+        self._end.release()
 
 
 def _context() -> Context:

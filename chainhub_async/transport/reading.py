@@ -82,8 +82,13 @@ async def checked(image: ImageInput) -> ImageSource:
         # The opener knows the path, and says better what is wrong with it.
         file = await aiofiles.open("image", "rb", opener=open_it, loop=cast("Any", opening))
     except asyncio.CancelledError:
-        with anyio.CancelScope(shield=True), suppress(Exception):
-            (await finished(opening.work)).close()
+        work = opening.work
+        with anyio.CancelScope(shield=True):
+            while not work.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([work])
+        if not work.cancelled() and work.exception() is None:
+            work.result().close()
         raise
     finally:
         del _kept[id(opening)]

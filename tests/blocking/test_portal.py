@@ -527,6 +527,34 @@ def test_a_loop_that_broke() -> None:
     portal.close()
 
 
+@pytest.mark.parametrize("ends", [False, True], ids=["goes on", "ends"])
+def test_all_who_wait_are_woken(ends: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred callers are woken together, none is forgotten, also if the loop ends."""
+    monkeypatch.setattr("chainhub_async.pending.PIECE", 60)  # nobody looks by themselves meanwhile
+    portal, come, go = Portal(nothing), list[int](), anyio.Event()
+
+    async def wait_for_all() -> int:
+        come.append(1)
+        await go.wait()
+        return len(come)
+
+    async def let_them_go() -> None:
+        go.set()
+        if ends:
+            assert portal._home.loop
+            portal._home.loop.end()
+
+    callers = [in_thread(partial(portal.run, wait_for_all)) for _ in range(100)]
+    until = time.monotonic() + 10
+    while len(come) < 100 and time.monotonic() < until:
+        time.sleep(0.01)
+    portal.run(let_them_go)
+    for thread, came in callers:
+        thread.join(10)
+        assert came == [100]
+    portal.close()
+
+
 def test_a_thread_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without room for a thread is told of in a sentence, and may be tried again."""
 
