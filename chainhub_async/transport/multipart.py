@@ -214,6 +214,9 @@ class Body(payload.Payload):
             if isinstance(segment, bytes):
                 pending += segment
                 continue
+            if len(pending) >= _LEAST_STEP:
+                await self._write_bytes(writer, b"", pending)
+                pending = b""
             if segment.data is not None:
                 await self._write_bytes(writer, pending, segment.data)
             else:
@@ -236,16 +239,20 @@ class Body(payload.Payload):
         whole, at = memoryview(data), 0
         while at < len(data):
             await take_turn(begun=True)
-            step = whole[at : at + _step_for(self._transport)]
-            await self._write_chunk(writer, pending + step if pending else step)
+            step = whole[at : at + _step_for(self._transport) - len(pending)]
+            if pending:
+                buffer = _buffer()
+                view = memoryview(buffer)[: len(pending) + len(step)]
+                view[: len(pending)], view[len(pending) :] = pending, step
+                await self._write_chunk(writer, view)
+                _give_back(buffer)
+            else:
+                await self._write_chunk(writer, step)
             pending, at = b"", at + len(step)
 
     async def _write_file(
         self, writer: AbstractStreamWriter, pending: bytes, image: ImageSource
     ) -> None:
-        if len(pending) >= _LEAST_STEP:
-            await self._write_bytes(writer, b"", pending)
-            pending = b""
         at = 0
         async with opened(image) as file:
             while at < image.size:
@@ -257,9 +264,7 @@ class Body(payload.Payload):
                 got = await file.read_into(view[len(pending) :], at)
                 await self._write_chunk(writer, view[: len(pending) + got])
                 pending, at = b"", at + got
-                # Only here, where the kernel has taken all of it: else it may still be in use.
-                if len(_spare) < _MOST_SPARE:
-                    _spare.append(buffer)
+                _give_back(buffer)
 
 
 def _buffer() -> bytearray:
@@ -267,6 +272,12 @@ def _buffer() -> bytearray:
         return _spare.pop()
     except IndexError:  # another loop's thread may have been faster
         return bytearray(_STEP)
+
+
+def _give_back(buffer: bytearray) -> None:
+    # Only once the kernel has taken all of it: else it may still be in use.
+    if len(_spare) < _MOST_SPARE:
+        _spare.append(buffer)
 
 
 def _ignore(_: object) -> None:
