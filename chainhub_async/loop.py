@@ -55,7 +55,8 @@ class Loop:
         self._ready = threading.Event()
         self._native: Any = None
         self._changed: Any = None
-        self._calls: dict[Any, Callable[[], None]] = {}
+        # With the tasks, which asyncio holds but weakly.
+        self._calls: dict[object, tuple[Callable[[], None], Callable[[], None], Any]] = {}
         self._broken: BaseException | None = None
         self._failure = "its thread ended"
         self._steps: deque[Callable[[], None]] = deque()
@@ -98,30 +99,37 @@ class Loop:
             raise ClosedError("The client's event loop has ended; create a new client.") from None
 
     def begin(
-        self, call: Coroutine[Any, Any, None], cancel: Callable[[], None], wake: Callable[[], None]
+        self,
+        call: object,
+        run: Coroutine[Any, Any, None],
+        cancel: Callable[[], None],
+        wake: Callable[[], None],
     ) -> None:
-        """Starts a coroutine; on the loop.
+        """Starts a coroutine, whose last step is to call `ended`; on the loop.
 
         It is a task of the loop itself. Those of a task group cost twice as much, and cannot be
         started by a callback.
 
         Args:
-            call: the coroutine.
+            call: what the coroutine is for.
+            run: the coroutine.
             cancel: cancels it.
-            wake: wakes the thread that waits for it; called soon after it has ended, or if it will
-                never begin.
+            wake: wakes the thread that waits for it; called soon after it has ended.
         """
-        task = self._native.create_task(call)
-        self._calls[task] = cancel
-        task.add_done_callback(partial(self._end_call, wake))
+        self._calls[call] = cancel, wake, self._native.create_task(run)
 
-    def _end_call(self, wake: Callable[[], None], task: Any) -> None:
-        del self._calls[task]
+    def ended(self, call: object) -> None:
+        """Called by the coroutine of a call at its end; on the loop."""
+        _, wake, _ = self._calls.pop(call)
         if self._told and not self._calls:
             self._changed.set()
         self._waking.append(wake)
         if len(self._waking) == 1:
             self._wake(min(_MOST_TURNS, len(self._calls) // _CALLS_PER_TURN))
+
+    def _make_sure(self, call: object, _: Any) -> None:
+        if call in self._calls:  # its task was cancelled by somebody else, before its first step
+            self.ended(call)
 
     def _wake(self, turns: int = 0) -> None:
         """Wakes the threads whose calls have ended, after so many turns of the loop."""
@@ -169,8 +177,9 @@ class Loop:
         with anyio.move_on_after(_GRACE):
             while self._calls:
                 await self._change()
-        for cancel in list(self._calls.values()):
+        for call, (cancel, _, task) in list(self._calls.items()):
             cancel()
+            task.add_done_callback(partial(self._make_sure, call))
         while self._calls:
             await self._change()
 

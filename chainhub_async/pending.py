@@ -119,7 +119,7 @@ class PortalCall(Generic[T]):
 
     def _begin(self, loop: Loop) -> None:
         self._begun = True
-        loop.begin(self._run(), self._cancel, self._finish)
+        loop.begin(self, self._run(loop), self._cancel, self._finish)
 
     def _cancel(self) -> None:
         self._unwanted = True
@@ -128,7 +128,7 @@ class PortalCall(Generic[T]):
         elif not self._begun:
             self._finish()  # it was interrupted before it was handed over
 
-    async def _run(self) -> None:
+    async def _run(self, loop: Loop) -> None:
         try:
             # Let go of at the end, so that a client whose caller drops it then is free.
             start, self._start = self._start, None
@@ -146,6 +146,7 @@ class PortalCall(Generic[T]):
             self._error = error
         finally:
             start = None
+            loop.ended(self)
 
     def _finish(self) -> None:
         self._ended = True

@@ -555,6 +555,27 @@ def test_all_who_wait_are_woken(ends: bool, monkeypatch: pytest.MonkeyPatch) -> 
     portal.close()
 
 
+def test_a_call_whose_task_never_began() -> None:
+    """Somebody else cancels its task before the first step: closing ends, and so does the wait."""
+    portal = Portal(nothing)
+    portal.run(nothing)
+    loop, work = portal._home.loop, PortalCall(nothing)
+    assert loop
+
+    def begin_and_cancel() -> None:
+        loop.begin(work, work._run(loop), work._cancel, work._finish)
+        _, _, task = loop._calls[work]
+        task.cancel()
+
+    loop.post(begin_and_cancel)
+    thread, _ = in_thread(portal.close)
+    thread.join(10)
+    assert not thread.is_alive()
+    assert work.has_ended
+    with pytest.raises(ClosedError):
+        work.result()
+
+
 def test_a_thread_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without room for a thread is told of in a sentence, and may be tried again."""
 
