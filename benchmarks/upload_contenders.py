@@ -138,8 +138,8 @@ async def openai_edit(stack: AsyncExitStack, to: Target) -> Call:
 
 async def pyreqwest(stack: AsyncExitStack, to: Target) -> Call:
     """A client written in Rust; it is several times slower where it reads the file itself."""
-    from pyreqwest.client import ClientBuilder  # pyright: ignore[reportMissingImports]
-    from pyreqwest.multipart import (  # pyright: ignore[reportMissingImports]
+    from pyreqwest.client import ClientBuilder  # pyright: ignore[reportMissingImports]  # of the bench session
+    from pyreqwest.multipart import (  # pyright: ignore[reportMissingImports]  # of the bench session
         FormBuilder,
         PartBuilder,
     )

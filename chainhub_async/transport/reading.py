@@ -27,7 +27,7 @@ from chainhub_async.transport.running import running_loop
 try:
     import resource
 except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+    resource = None  # type: ignore[assignment]  # there is no such module
 
 
 def _unsupported(descriptor: int, buffer: memoryview, at: int) -> int:  # noqa: ARG001 - see below

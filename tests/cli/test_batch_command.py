@@ -143,7 +143,7 @@ def test_a_manifest_that_changes(emulator: Emulator, monkeypatch: pytest.MonkeyP
     """What came before the bad row is saved, and the run says why it ended."""
     folder(1)
     Path("m.csv").write_text("image\nin/p0.png\n")
-    opened = Ledger.open.__func__  # type: ignore[attr-defined]
+    opened = Ledger.open.__func__  # type: ignore[attr-defined]  # it is a classmethod
 
     def change(path: Path | None) -> Ledger:
         Path("m.csv").write_text("image\nin/p0.png\n,\nin/p0.png,x\n")
