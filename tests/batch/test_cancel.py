@@ -109,7 +109,7 @@ async def test_a_second_cancellation_ends_the_grace_period(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
     assert (
         sorted(rows(ledger, "SELECT state FROM jobs WHERE billed = 'maybe'")) == ["UNCERTAIN"] * 4
     )
@@ -132,7 +132,7 @@ async def test_uploads_that_are_not_complete_are_cut(
     task = asyncio.ensure_future(work())
     await until(lambda: posts(server) == 1)
     task.cancel()
-    with anyio.fail_after(5), pytest.raises(asyncio.CancelledError):
+    with anyio.fail_after(20), pytest.raises(asyncio.CancelledError):
         await task
     assert rows(ledger, "SELECT state, billed FROM jobs") == [("PENDING", "no")]
     ((sent, total, billed, sent_at),) = rows(

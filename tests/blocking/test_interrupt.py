@@ -82,7 +82,7 @@ say(hub.request("GET", "/free").status)
         assert watched.came.wait(20)
         program.interrupt()
         assert watched.gone.wait(10)
-        assert program.end(within=5) == [
+        assert program.end() == [
             "CallCancelledError MAYBE 1",
             "CallCancelled MAYBE True",
             "The call was cancelled after the whole request had been sent",
@@ -120,7 +120,7 @@ except KeyboardInterrupt as error:
         program.wait_for("sending")
         threading.Event().wait(0.2)
         program.interrupt()
-        said = [line for line in program.end(within=5) if line != "sending"]
+        said = [line for line in program.end() if line != "sending"]
         assert said == ["CallCancelledError NO 1", "True write"]
         assert sum(server.billed.values()) == 0
 
@@ -146,7 +146,7 @@ except KeyboardInterrupt as error:
     program.wait_for("queueing")
     threading.Event().wait(0.2)
     program.interrupt()
-    assert program.end(within=5) == ["CallCancelledError NO 1"]
+    assert program.end() == ["CallCancelledError NO 1"]
 
 
 def test_during_a_wait(start: Start, emulator: Emulator) -> None:
@@ -170,7 +170,7 @@ except KeyboardInterrupt as error:
     program.wait_for("waiting")
     threading.Event().wait(0.3)
     program.interrupt()
-    assert program.end(within=5)[0].startswith("CallCancelledError YES")
+    assert program.end()[0].startswith("CallCancelledError YES")
 
 
 def test_during_a_download(start: Start, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ except KeyboardInterrupt as error:
         )
         program.wait_for("DownloadProgress")
         program.interrupt()
-        assert program.end(within=5)[-2:] == ["CallCancelledError YES 0", "interrupted []"]
+        assert program.end()[-2:] == ["CallCancelledError YES 0", "interrupted []"]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -219,7 +219,7 @@ say(batch.spent)
     while sum(emulator.billed.values()) < 2:
         threading.Event().wait(0.01)
     program.interrupt()
-    assert program.end(within=5) == ["CallCancelledError MAYBE 0", "The batch was interrupted", "2"]
+    assert program.end() == ["CallCancelledError MAYBE 0", "The batch was interrupted", "2"]
 
 
 def test_what_was_being_handled_stays(start: Start) -> None:
@@ -241,7 +241,7 @@ def test_what_was_being_handled_stays(start: Start) -> None:
         )
         program.wait_for("sent")
         program.interrupt()
-        said = [line for line in program.end(within=5) if line != "sent"]
+        said = [line for line in program.end() if line != "sent"]
         assert said == ["CallCancelledError KeyError"]
 
 
@@ -296,7 +296,7 @@ def test_twice(start: Start) -> None:
     program.interrupt()
     program.wait_for("clearing")
     program.interrupt()
-    assert program.end(within=5) == ["interrupted"]
+    assert program.end() == ["interrupted"]
 
 
 def test_a_signal_handler_that_calls(start: Start) -> None:
@@ -343,7 +343,7 @@ def test_an_exception_from_a_signal_handler(start: Start, kind: str) -> None:
             """.replace("KIND", kind),
             server.base_url,
         )
-        assert program.end(within=5) == ["ended MAYBE"] or watched.came.is_set()
+        assert program.end() == ["ended MAYBE"] or watched.came.is_set()
         assert watched.gone.wait(5)
 
 
@@ -374,7 +374,7 @@ def test_a_call_of_a_signal_handler_is_interrupted(start: Start) -> None:
         program.wait_for("handling")
         time.sleep(0.3)
         program.interrupt()
-        assert program.end(within=5) == ["MAYBE NO"]
+        assert program.end() == ["MAYBE NO"]
 
 
 SLOW_LOOKUP = """
@@ -448,4 +448,4 @@ def test_a_name_server_that_does_not_answer(start: Start, way: str) -> None:
     program.wait_for("looking up")
     time.sleep(0.3)  # a signal just before the event loop waits is noticed after that wait
     program.interrupt()
-    assert program.end(within=5) == [said.get(way, "ended")]
+    assert program.end() == [said.get(way, "ended")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import time
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +43,9 @@ NEVER = [
 async def test_private_address(make_hub: MakeHub, tmp_path: Path, address: str) -> None:
     """With a public gateway, no result comes from this machine or its network."""
     hub = make_hub(PUBLIC)
-    started = time.monotonic()
     # yarl takes some of these forms for no address at all.
     with pytest.raises(errors.DownloadError, match=r"allow_private|not a canonical"):
         await hub.download(address, tmp_path / "a")
-    assert time.monotonic() - started < 1
     assert names(tmp_path) == []
 
 

@@ -67,10 +67,10 @@ async def test_stops_while_a_reply_is_pending() -> None:
                     )
 
         tasks.start_soon(ask)
-        with anyio.fail_after(5):
+        with anyio.fail_after(15):
             while not emulator.billed:
                 await anyio.sleep(0.01)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 @pytest.mark.anyio

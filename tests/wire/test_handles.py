@@ -191,7 +191,7 @@ async def test_none_when_cancelled_twice(tmp_path: Path, server: Server) -> None
             task = asyncio.ensure_future(
                 hub.ideogram.replace_background(paths[0], style_reference_images=paths[1:])
             )
-            with anyio.fail_after(5):
+            with anyio.fail_after(20):
                 while sum(map(_open_handles, paths)) < 3:
                     await anyio.sleep(0.01)
             task.cancel()
@@ -211,7 +211,7 @@ async def test_none_in_a_forked_process(tmp_path: Path, server: Server) -> None:
         hub._transport.pool.gate.pause(60)
         async with anyio.create_task_group() as group:
             group.start_soon(hub.ideogram.replace_background, path)
-            with anyio.fail_after(5):
+            with anyio.fail_after(20):
                 while not _open_handles(path):
                     await anyio.sleep(0.01)
             child = os.fork()
