@@ -10,8 +10,8 @@ import atexit
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from typing import Any
@@ -202,37 +202,38 @@ _running: set[Loop] = set()
 _here = threading.local()
 
 
-@contextmanager
-def waiting_for(loop: Loop) -> Generator[None, None, None]:
+class WaitingFor:
     """Surrounds a wait for what `loop` does."""
-    here: Loop | None = getattr(_here, "loop", None)
-    if here is not None:
-        here.waits_for = loop
-    try:
-        yield
-    finally:
-        if here is not None:
-            here.waits_for = None
+
+    __slots__ = ("_here", "_loop")
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._here: Loop | None = getattr(_here, "loop", None)
+
+    def __enter__(self) -> None:
+        if self._here is not None:
+            self._here.waits_for = self._loop
+
+    def __exit__(self, *raised: object) -> None:
+        if self._here is not None:
+            self._here.waits_for = None
 
 
-@contextmanager
-def about_to_wait_for(loop: Loop) -> Generator[None, None, None]:
-    """Surrounds what comes before a wait; `waiting_for` follows unless it fails."""
-    here: Loop | None = getattr(_here, "loop", None)
-    if here is not None:
-        here.waits_for = loop
-    try:
-        yield
-    except BaseException:
-        if here is not None:
-            here.waits_for = None
-        raise
+class AboutToWaitFor(WaitingFor):
+    """Surrounds what comes before a wait; `WaitingFor` follows unless it fails."""
+
+    __slots__ = ()
+
+    def __exit__(self, *raised: object) -> None:
+        if raised[0] is not None:
+            super().__exit__(*raised)
 
 
 def would_wait_for_ever(loop: Loop) -> bool:
     """Returns whether `loop` waits, through others or itself, for the thread that is asking.
 
-    To be asked within `about_to_wait_for`: of two that ask at once, one sees the other then.
+    To be asked within `AboutToWaitFor`: of two that ask at once, one sees the other then.
     """
     here: Loop | None = getattr(_here, "loop", None)
     if here is None:

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from chainhub_async.errors import Billed, CallCancelledError, ChainHubError, ClosedError
-from chainhub_async.loop import PIECE, Loop, waiting_for, would_wait_for_ever
+from chainhub_async.loop import PIECE, Loop, WaitingFor, would_wait_for_ever
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class PortalCall(Generic[T]):
         loop = self._loop
         if loop is None:
             return
-        with waiting_for(loop):
+        with WaitingFor(loop):
             if would_wait_for_ever(loop):
                 return  # on its own thread, such as in a finalizer
             while not self._ended and loop.thread.is_alive():

@@ -99,6 +99,8 @@ async def checked(image: ImageInput) -> ImageSource:
 class _Opening:
     """Stands before the event loop for aiofiles, so that a cancellation does not drop a file.
 
+    A task around aiofiles would itself be cancelled, with all others, where the loop ends.
+
     Attributes:
         work: what a thread does, however its caller fares.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import time
@@ -226,3 +227,19 @@ async def test_none_in_a_forked_process(tmp_path: Path, server: Server) -> None:
             assert _open_handles(path) == 1
             group.cancel_scope.cancel()
     assert server.connections == 0
+
+
+def test_the_program_ends_while_a_file_is_opened(tmp_path: Path) -> None:
+    """A loop that ends cancels every task, also those within a call: the file is closed even so."""
+    path = _written(tmp_path / "cat", png())
+
+    async def program() -> None:
+        asyncio.get_running_loop().set_default_executor(_SlowThreads())
+        hub = AsyncChainHub(KEY, base_url="http://127.0.0.1:9")
+        call = asyncio.ensure_future(hub.ideogram.replace_background(path))
+        await asyncio.sleep(0.05)
+        assert not call.done()
+
+    asyncio.run(program())
+    gc.collect()  # a file that was dropped complains of that
+    assert _open_handles(path) == 0
