@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,7 +35,7 @@ class Echo(BaseHTTPRequestHandler):
         for start in range(0, len(body), 90_001):
             self.wfile.write(body[start : start + 90_001])
 
-    def log_message(self, *_: object) -> None:
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's
         """Says nothing."""
 
 
@@ -52,7 +52,7 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def served(context: ssl.SSLContext | None) -> Iterator[str]:
+def served(context: ssl.SSLContext | None) -> Generator[str, None, None]:
     with Server(("127.0.0.1", 0), Echo) as server:
         if context is not None:
             server.socket = context.wrap_socket(
