@@ -1,7 +1,7 @@
 """What blocking costs: calls awaited, and made by threads that share one `ChainHub`.
 
 One at a time, for what a call costs more, and 64 at once, for what they get through. The server
-answers at once, and in one cell after 200 ms; a real one, which takes seconds, hides it all.
+answers at once, or after 20 or 200 ms; a real one, which takes seconds, hides it all.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Cell:
 
 CELLS = [
     *(Cell(size, level) for size in (KB, 100 * KB) for level in (1, 64)),
-    Cell(100 * KB, 64, 200),
+    *(Cell(100 * KB, 64, delay) for delay in (20, 200)),
 ]
 
 

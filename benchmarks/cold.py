@@ -14,8 +14,15 @@ from uploads import BASELINE, OWN, once, verify
 
 CONTENDERS = [BASELINE, OWN, "aiohttp-bytes", "aiohttp-aiofiles", "raw-sendfile"]
 FIGURES = [
-    *("requests_per_second", "mb_per_second", "cpu_ms", "client_busy_percent", "p50_ms", "p99_ms"),
-    *("late_p99_ms", "late_worst_ms", "rss_growth_mb"),
+    "requests_per_second",
+    "mb_per_second",
+    "cpu_ms",
+    "client_busy_percent",
+    "p50_ms",
+    "p99_ms",
+    "late_p99_ms",
+    "late_worst_ms",
+    "rss_growth_mb",
 ]
 COMPARED = ["requests_per_second", "cpu_ms", "late_p99_ms"]
 

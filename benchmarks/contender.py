@@ -53,6 +53,19 @@ def idle_mb() -> float:
     return memory_mb("VmRSS")
 
 
+def sockets() -> int | None:
+    """Returns how many sockets are open, two of which are the event loop's own."""
+    try:
+        entries = list(Path("/proc/self/fd").iterdir())
+    except OSError:
+        return None
+    found = 0
+    for entry in entries:
+        with suppress(OSError):  # the listing's own is gone
+            found += entry.readlink().name.startswith("socket:")
+    return found
+
+
 def cpu_of(process: int) -> float:
     """Returns the seconds that another process has computed."""
     try:
@@ -88,6 +101,8 @@ class Clock:
             "p99_ms": 1000 * times[len(times) * 99 // 100],
             "rss_growth_mb": memory_mb("VmHWM") - self._idle,
         }
+        if (still_open := sockets()) is not None:
+            told["sockets"] = still_open
         if late:
             told["late_ticks"] = len(late)
             told["late_p99_ms"] = 1000 * late[len(late) * 99 // 100]

@@ -18,8 +18,16 @@ from uploads import once
 BASELINE, OWN, SAFE = "aiohttp-aiofiles", "chainhub-async", "aiohttp-safe"
 NEEDS = {BASELINE: None, OWN: None, SAFE: None, "aiohttp-read": None, "httpx-stream": "httpx"}
 FIGURES = [
-    *("requests_per_second", "mb_per_second", "cpu_ms", "client_busy_percent", "p50_ms", "p99_ms"),
-    *("late_p99_ms", "late_worst_ms", "rss_growth_mb", "server_busy_percent"),
+    "requests_per_second",
+    "mb_per_second",
+    "cpu_ms",
+    "client_busy_percent",
+    "p50_ms",
+    "p99_ms",
+    "late_p99_ms",
+    "late_worst_ms",
+    "rss_growth_mb",
+    "server_busy_percent",
 ]
 COMPARED = ["requests_per_second", "cpu_ms", "late_p99_ms"]
 MORE = (

@@ -21,6 +21,7 @@ import aiohttp
 import httpx
 import openai
 from pictures import png
+from target import KEY, PATH, PROMPT
 
 from chainhub_async import (
     AsyncChainHub,
@@ -57,9 +58,6 @@ from chainhub_async.testing import (
     WrongType,
 )
 
-PATH = "/ideogram/v1/ideogram-v3/replace-background"
-KEY = "benchmark-key"
-PROMPT = "a pine forest at dawn"
 SIZES = {"50 KB": 50_000, "2 MB": 2_000_000, "9.9 MB": 9_900_000}
 SECONDS = 1.0
 """The deadline of a phase. None of the clients waits longer for one thing than this."""

@@ -16,6 +16,11 @@ from goal_list import GOALS, Goal
 from runs import Run, read
 
 HERE = Path(__file__).parent
+LEGEND = """The baseline is aiohttp with a form and an open file.
+A cell is a size, how many uploads are under way at once, and a server: `plain` answers at once,
+`delayed` after 200 ms, `slow` reads slowly. Of each run the worst cell counts ("of 11" says of how
+many). Memory (RSS) grows from what the process has after its first call to its peak; the loop is
+late by what a sleep of 5 ms takes longer."""
 
 
 def row(goal: Goal, runs: list[Run]) -> str:
@@ -62,7 +67,7 @@ def main() -> None:
     given = parser.parse_args()
     runs = read(given.runs)
     text = (
-        f"# Goals\n\nBaseline: aiohttp, a form with an open file. Runs: {len(runs)}; "
+        f"# Goals\n\nWritten by `goals.py` from {len(runs)} runs. {LEGEND}\n\n"
         f"{machine.sentence(runs[-1].machine)}\n\n{table(runs)}\n"
     )
     print(text)

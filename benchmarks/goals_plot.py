@@ -1,4 +1,4 @@
-"""One picture of finished runs: upload rates over the baseline's, cell by cell, with the goals."""
+"""One picture of finished runs: upload rates over the baseline's, cell by cell."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from goal_list import RATE
 from pictures import KB
 from runs import Run, ratio
 from uploads import OWN
 
-RATE = "requests_per_second"
-# The picture stays legible with a few: an SDK, a blocking client, the fastest one, and this one.
+# The picture stays legible with a few: an SDK, what costs most memory, the fastest, and this one.
 SHOWN = {
     "openai": ("openai", "s", "#868e96"),
-    "requests-threads": ("requests, threads", "D", "#adb5bd"),
+    "aiohttp-bytes": ("aiohttp, file read into memory", "D", "#f59f00"),
     "pycurl-multi": ("pycurl multi (C)", "^", "#1c7ed6"),
     OWN: ("chainhub-async", "o", "#d6336c"),
 }
@@ -26,7 +26,6 @@ class Row:
     """One cell: the median rate of each run, for each contender in it."""
 
     title: str
-    goal: float | None
     rates: dict[str, list[float]]
 
 
@@ -43,10 +42,6 @@ def draw(runs: list[Run], to: Path) -> None:
     if not rows:
         return
     figure, axes = plt.subplots(figsize=(8, 1.4 + 0.27 * len(rows)))
-    for place, row in enumerate(rows):
-        if row.goal:
-            axes.plot([row.goal] * 2, [place - 0.38, place + 0.38], color="#2b8a3e", linewidth=2.2)
-    axes.plot([], [], color="#2b8a3e", linewidth=2.2, label="goal")
     for name, (label, marker, colour) in SHOWN.items():
         _dots(axes, name, rows, label=label, marker=marker, color=colour)
     axes.axvline(1, color="black", linewidth=1)
@@ -83,15 +78,9 @@ def _rows(runs: list[Run]) -> list[Row]:
         for result in run.of("uploads", lambda facts: facts["size"] >= 100 * KB):
             if result.facts["server"] == "slow":
                 continue  # its rate is the server's
-            row = rows.setdefault(result.title, Row(result.title, _goal(result.facts), {}))
+            title = result.title.replace(", plain", "").replace("tls", "TLS")
+            row = rows.setdefault(result.title, Row(title, {}))
             for name in SHOWN:
                 if name in result.runs:
                     row.rates.setdefault(name, []).append(ratio(result, name, RATE))
     return list(rows.values())
-
-
-def _goal(facts: dict[str, Any]) -> float | None:
-    if facts["server"] == "tls" and facts["in_flight"] < 32:
-        return None
-    many = 1000 if facts["server"] == "tls" else 32
-    return 2.0 if facts["in_flight"] >= many else 1.5

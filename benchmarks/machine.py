@@ -7,20 +7,35 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 PACKAGES = [
     "chainhub-async",
-    *("aiohttp", "aiofiles", "anyio", "attrs", "cattrs", "yarl", "multidict"),
-    *("httpx", "openai", "pycurl", "pyreqwest", "requests", "urllib3", "certifi"),
+    "aiohttp",
+    "aiofiles",
+    "anyio",
+    "attrs",
+    "cattrs",
+    "yarl",
+    "multidict",
+    "httpx",
+    "openai",
+    "pycurl",
+    "pyreqwest",
+    "requests",
+    "urllib3",
+    "certifi",
 ]
 
 
 def facts() -> dict[str, Any]:
     """Returns what somebody needs to know who wants to repeat a run."""
     return {
+        "revision": _revision(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "processor": _processor(),
         "cores": len(cores()),
         "pinned": can_pin(),
@@ -38,7 +53,8 @@ def sentence(known: dict[str, Any]) -> str:
     placed = "server and clients pinned to different cores" if known["pinned"] else "nothing pinned"
     versions = ", ".join(f"{name} {found}" for name, found in known["versions"].items())
     return (
-        f"{known['processor']}, {known['cores']} cores, {known['system']}, {known['python']}; "
+        f"{known['date']}, revision {known['revision']}; {known['processor']}, "
+        f"{known['cores']} cores, {known['memory_mb']:,} MB, {known['system']}, {known['python']}; "
         f"{placed}.\n{versions}."
     )
 
@@ -59,6 +75,15 @@ def pinned(core: int) -> list[str]:
     if not can_pin():
         return []
     return ["taskset", "-c", str(cores()[core % len(cores())])]
+
+
+def _revision() -> str:
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    command = [git, "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    return told.stdout.strip() or "unknown"
 
 
 def _processor() -> str:

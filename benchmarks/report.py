@@ -19,6 +19,7 @@ TITLES = {
     "late_p99_ms": "loop late p99 ms",
     "late_worst_ms": "worst ms",
     "rss_growth_mb": "RSS growth MB",
+    "sockets": "sockets",
     "import_ms": "import ms",
     "process_ms": "whole process ms",
 }

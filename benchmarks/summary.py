@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 
 from goal_list import CPU, LATE, RATE, RSS
@@ -22,32 +23,48 @@ SHOWN = [
     "10 MB x 32, plain",
     "1 MB x 1000, delayed",
     "1 MB x 32, tls",
-    "1 MB x 1000, tls",
+    "1 MB x 1000, tls delayed",
 ]
-OTHERS = ["openai", "httpx", "requests-threads", "pycurl-multi"]
+OTHERS = {
+    "openai": "openai",
+    "httpx": "httpx",
+    "requests-threads": "requests in threads",
+    "aiohttp-bytes": "aiohttp, file read into memory",
+    "pyreqwest": "pyreqwest (Rust)",
+    "pycurl-multi": "pycurl (C)",
+}
 
 
 def rows(runs: list[Run]) -> list[str]:
     """Returns the lines of the table, in Markdown."""
-    titles = ["uploads x in flight", "rate", "CPU", "loop late (p99)", "memory growth"]
-    titles.append(f"rate over {', '.join(name.partition('-')[0] for name in OTHERS)}")
-    lines = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
+    titles = ["size x in flight", "rate", "CPU", "loop late, p99", "memory growth"]
+    lines = _heading(titles)
+    for title, found in _found(runs):
+        lines.append(_row(title, found))
+    lines += ["", *_heading(["this package's rate over", *OTHERS.values()])]
+    for title, found in _found(runs):
+        lines.append(f"| {' | '.join([title, *(_over(found, name) for name in OTHERS)])} |")
+    return lines
+
+
+def _heading(titles: list[str]) -> list[str]:
+    return [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
+
+
+def _found(runs: list[Run]) -> Iterator[tuple[str, list[Result]]]:
     for title in SHOWN:
         found = [each for run in runs for each in run.of("uploads") if each.title == title]
         if found:
-            lines.append(_row(title, found))
-    return lines
+            yield title.replace(", plain", "").replace("tls", "TLS"), found
 
 
 def _row(title: str, found: list[Result]) -> str:
     over = [_spread([ratio(each, OWN, figure) for each in found]) for figure in (RATE, CPU)]
     beside = [
-        f"{_middle(found, OWN, figure)} {unit} for {_middle(found, BASELINE, figure)}"
+        f"{_middle(found, OWN, figure)} {unit} (form: {_middle(found, BASELINE, figure)})"
         for figure, unit in ((LATE, "ms"), (RSS, "MB"))
     ]
-    others = " / ".join(_over(found, name) for name in OTHERS)
-    what = title.replace(", plain", "").replace("tls", "TLS")
-    return f"| {' | '.join([what, *over, *beside, others])} |"
+    return f"| {' | '.join([title, *over, *beside])} |"
 
 
 def _spread(values: list[float]) -> str:
@@ -60,7 +77,7 @@ def _middle(found: list[Result], name: str, figure: str) -> str:
 
 def _over(found: list[Result], name: str) -> str:
     values = [ratio(each, OWN, RATE, to=name) for each in found if name in each.runs]
-    return f"{statistics.median(values):.1f}" if values else "-"
+    return f"{statistics.median(values):.2f}" if values else ""
 
 
 def main() -> None:

@@ -58,8 +58,12 @@ class PycurlMulti:
         handle.reply = BytesIO()
         handle.started = time.perf_counter()
         file = (
-            *(self._curl.FORM_FILE, str(self._to.file(number))),
-            *(self._curl.FORM_FILENAME, "image.png", self._curl.FORM_CONTENTTYPE, "image/png"),
+            self._curl.FORM_FILE,
+            str(self._to.file(number)),
+            self._curl.FORM_FILENAME,
+            "image.png",
+            self._curl.FORM_CONTENTTYPE,
+            "image/png",
         )
         handle.setopt(self._curl.HTTPPOST, [("prompt", PROMPT), ("image", file)])
         handle.setopt(self._curl.WRITEDATA, handle.reply)

@@ -66,7 +66,9 @@ def _measured(cell: Cell, settings: Settings) -> Result:
 
         def turn(name: str) -> Report:
             return uploads.once(
-                *(cell.contender, to, file),
+                cell.contender,
+                to,
+                file,
                 least=max(30, cell.in_flight),
                 seconds=settings.seconds,
                 parallel=cell.in_flight,

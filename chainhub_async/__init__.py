@@ -75,7 +75,8 @@ if TYPE_CHECKING:
         Saved,
         UploadProgress,
     )
-    from chainhub_async.images import ImageInput, ImageSource, SupportsRead
+    from chainhub_async.file_objects import SupportsRead
+    from chainhub_async.images import ImageInput, ImageSource
     from chainhub_async.models import (
         ColorMember,
         ColorPalette,
@@ -113,7 +114,8 @@ _HOMES = {
         "CallCancelled DownloadProgress Event Paused ReplyReceived RequestQueued "
         "RetryScheduled Saved UploadProgress"
     ),
-    "images": "ImageInput ImageSource SupportsRead",
+    "file_objects": "SupportsRead",
+    "images": "ImageInput ImageSource",
     "models": (
         "ColorMember ColorPalette GeneratedImage MagicPrompt PaletteName RenderingSpeed "
         "ReplaceBackground ReplaceBackgroundResult StylePreset Task"

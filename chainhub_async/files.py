@@ -13,7 +13,7 @@ import re
 import secrets
 import threading
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -126,10 +126,10 @@ def publish_as(target: Path, part: Path, _suffix: str) -> Path:
 
 def publish_new(directory: Path, stem: str, part: Path, suffix: str) -> Path:
     """Gives the complete file the first free name of this stem."""
-    target = directory / f"{stem}{suffix}"
-    numbers = itertools.count(2)
+    targets = _names(directory, stem, suffix)
+    target = next(targets)
     while not _rename_if_free(part, target):
-        target = directory / f"{stem} ({next(numbers)}){suffix}"
+        target = next(targets)
     _sync_directory(directory)
     return target
 
@@ -139,8 +139,8 @@ def publish_once(directory: Path, stem: str, part: Path, suffix: str) -> Path:
 
     So a file that was published and not recorded as such is not published twice.
     """
-    target = directory / f"{stem}{suffix}"
-    numbers = itertools.count(2)
+    targets = _names(directory, stem, suffix)
+    target = next(targets)
     while not _rename_if_free(part, target):
         if (
             not target.is_symlink()
@@ -149,7 +149,7 @@ def publish_once(directory: Path, stem: str, part: Path, suffix: str) -> Path:
         ):
             part.unlink()
             break
-        target = directory / f"{stem} ({next(numbers)}){suffix}"
+        target = next(targets)
     _sync_directory(directory)
     return target
 
@@ -157,6 +157,15 @@ def publish_once(directory: Path, stem: str, part: Path, suffix: str) -> Path:
 def publish_over(directory: Path, stem: str, part: Path, suffix: str) -> Path:
     """Gives the complete file the name of this stem, replacing any existing file."""
     return publish_as(directory / f"{stem}{suffix}", part, suffix)
+
+
+def _names(directory: Path, stem: str, suffix: str) -> Iterator[Path]:
+    """Yields `photo`, `photo (2)`, `photo (3)`, ...; of `photo (2)` the same from there on."""
+    yield directory / f"{stem}{suffix}"
+    numbered = re.fullmatch(r"(.+) \((\d{1,9})\)", stem, re.ASCII | re.DOTALL)
+    base, last = (numbered[1], int(numbered[2])) if numbered else (stem, 1)
+    for number in itertools.count(last + 1):
+        yield directory / f"{base} ({number}){suffix}"
 
 
 def _rename_if_free(part: Path, target: Path) -> bool:

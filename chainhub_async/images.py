@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 import stat
-from collections.abc import Awaitable
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
-import anyio
 import anyio.to_thread
 import attrs
 
 from chainhub_async import formats
 from chainhub_async.errors import InvalidImageError, printable
+from chainhub_async.file_objects import FileBehind, SupportsRead, contents
+from chainhub_async.stamps import FileStamp, open_regular
 
 # API description: "maximum size 10 megabytes". Read as 10 MiB; below that the server decides.
 IMAGE_LIMIT = 10 * 1024 * 1024
@@ -24,31 +22,6 @@ IMAGE_LIMIT = 10 * 1024 * 1024
 _IN_MEMORY = "The image in memory"
 # Characters of a path in a message: whoever gives an image as base64 text is not shown all of it.
 _SHOWN = 200
-
-
-class SupportsRead(Protocol):
-    """A file object opened in binary mode, plain or asynchronous."""
-
-    def read(self, size: int, /) -> bytes | Awaitable[bytes]:
-        """Returns at most `size` bytes."""
-        ...
-
-
-@attrs.frozen
-class FileStamp:
-    """Identifies a file's state: device, inode, size, mtime."""
-
-    device: int
-    inode: int
-    size: int
-    modified_ns: int
-    changed_ns: int
-
-    @classmethod
-    def of(cls, file: BinaryIO | int) -> FileStamp:
-        """Returns the stamp of an open file. Blocks."""
-        info = os.fstat(file if isinstance(file, int) else file.fileno())
-        return cls(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
 
 @attrs.frozen(kw_only=True)
@@ -133,7 +106,12 @@ class ImageSource:
         if isinstance(image, str | os.PathLike):
             return await anyio.to_thread.run_sync(cls.from_path, image)
         if callable(getattr(image, "read", None)):
-            return await _from_file_object(image)
+            found = await contents(image, IMAGE_LIMIT)
+            if not isinstance(found, FileBehind):
+                return await anyio.to_thread.run_sync(cls.from_bytes, found)
+            return await anyio.to_thread.run_sync(
+                _measure_file, found.name, found.offset, found.stamp
+            )
         raise not_an_image(image)
 
 
@@ -159,11 +137,6 @@ def _fixed(data: bytes | bytearray | memoryview) -> bytes:
         raise InvalidImageError(f"{_IN_MEMORY} cannot be read: {problem}.") from None
     _check_size(_IN_MEMORY, view.nbytes, 0)
     return data if type(data) is bytes else view.tobytes()
-
-
-def open_regular(path: str, flags: int) -> int:
-    """Opens like `os.open`, but a pipe put in a file's place does not block."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def open_checked(
@@ -255,102 +228,3 @@ def _check(shown: str, file: BinaryIO, start: int, size: int) -> str:
     if not formats.is_whole(file, start, size):
         raise InvalidImageError(f"{shown} is truncated: the file ends before the image does.")
     return kind
-
-
-async def _from_file_object(file: Any) -> ImageSource:
-    try:
-        if isinstance(file, io.BytesIO):
-            # Read in one step, so that calls that share it do not move each other's position.
-            data = file.getvalue()[file.tell() :]
-        elif (behind := await anyio.to_thread.run_sync(_file_behind, file)) is not None:
-            return await anyio.to_thread.run_sync(_measure_file, *behind)
-        elif inspect.iscoroutinefunction(file.read):
-            data = await _read_all_async(file)
-        else:
-            # Abandoned on cancellation: a pipe may never say anything.
-            data = await anyio.to_thread.run_sync(_read_all_sync, file, abandon_on_cancel=True)
-    except InvalidImageError:
-        raise
-    except UnicodeDecodeError:
-        raise _not_binary("text") from None
-    except Exception as problem:
-        reason = str(problem) or type(problem).__name__
-        raise InvalidImageError(
-            f"The image's file object cannot be read: {printable(reason, _SHOWN).rstrip('.')}."
-        ) from problem
-    if not data:
-        raise InvalidImageError(
-            "The image's file object is at its end: seek to where the image starts."
-        )
-    return await anyio.to_thread.run_sync(ImageSource.from_bytes, data)
-
-
-def _file_behind(file: Any) -> tuple[str | bytes, int, FileStamp] | None:
-    """Returns path, position and stamp of a plain file opened for reading, so that it streams."""
-    # The very types: what derives from them may read something else.
-    raw = file.raw if type(file) is io.BufferedReader else file
-    if type(raw) is not io.FileIO or raw.writable() or not isinstance(raw.name, str | bytes):
-        return None
-    try:
-        stamp = FileStamp.of(raw.fileno())
-        again = os.stat(raw.name)  # noqa: PTH116 - may be bytes
-        same = (again.st_dev, again.st_ino) == (stamp.device, stamp.inode)
-        return (raw.name, file.tell(), stamp) if same and stat.S_ISREG(again.st_mode) else None
-    except OSError:
-        return None
-
-
-# Both leave the file where it was, if it can tell that and go back.
-
-
-def _read_all_sync(file: Any) -> bytes:
-    data, start = bytearray(), None
-    with suppress(Exception):
-        start = file.tell()
-    try:
-        while len(data) <= IMAGE_LIMIT:
-            step = _binary(file.read(IMAGE_LIMIT + 1 - len(data)))
-            if not step:
-                break
-            data += step
-    finally:
-        if start is not None:
-            with suppress(Exception):
-                file.seek(start)
-    return bytes(data)
-
-
-async def _read_all_async(file: Any) -> bytes:
-    data, start = bytearray(), None
-    with suppress(Exception):
-        start = await _now(file.tell())
-    try:
-        while len(data) <= IMAGE_LIMIT:
-            step = _binary(await file.read(IMAGE_LIMIT + 1 - len(data)))
-            if not step:
-                break
-            data += step
-    finally:
-        if start is not None:
-            with anyio.CancelScope(shield=True), suppress(Exception):
-                await _now(file.seek(start))
-    return bytes(data)
-
-
-async def _now(value: Any) -> Any:
-    return await value if inspect.isawaitable(value) else value
-
-
-def _binary(step: Any) -> bytes | bytearray | memoryview:
-    if isinstance(step, bytes | bytearray | memoryview):
-        return step
-    if inspect.iscoroutine(step):
-        step.close()
-    raise _not_binary(type(step).__name__)
-
-
-def _not_binary(what: str) -> InvalidImageError:
-    return InvalidImageError(
-        f"The image's file object returns {what}, not bytes: open it in binary mode, "
-        'open(path, "rb").'
-    )

@@ -10,11 +10,11 @@ import atexit
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 from anyio.lowlevel import current_token
@@ -26,14 +26,28 @@ PIECE = 0.5
 """Waits are cut into pieces: on Windows Ctrl-C does not interrupt a wait, only what follows it."""
 
 # A thread that is woken interrupts the loop, only to wait for the GIL, which the loop holds. So
-# threads are woken together, after one turn of the loop for every four calls still under way, up to
-# sixteen: 30 microseconds where nothing else happens, and the most that 64 threads gain from.
+# threads are woken together, after one turn of the loop for every four calls that are still under
+# way: at once if there are fewer, and after sixteen turns from 64 calls on, beyond which waiting
+# longer gains nothing.
 _MOST_TURNS, _CALLS_PER_TURN = 16, 4
 # Closed connections make calls under way fail, each with its own evidence; what goes on all the
 # same is cancelled after this long.
 _GRACE = 0.25
 # At the interpreter's exit nobody waits longer for what hangs, such as a read from a dead disk.
 _LONGEST_EXIT = 5.0
+
+
+class Call(Protocol):
+    """What a loop runs for a thread that waits."""
+
+    async def run(self, loop: Loop) -> None:
+        """Makes the call; its last step is `loop.ended(self)`."""
+
+    def cancel(self) -> None:
+        """Cancels the call."""
+
+    def wake(self) -> None:
+        """Wakes the thread; called soon after `run` has ended."""
 
 
 class Loop:
@@ -56,11 +70,11 @@ class Loop:
         self._native: Any = None
         self._changed: Any = None
         # With the tasks, which asyncio holds but weakly.
-        self._calls: dict[object, tuple[Callable[[], None], Callable[[], None], Any]] = {}
+        self._calls: dict[Call, Any] = {}
         self._broken: BaseException | None = None
         self._failure = "its thread ended"
         self._steps: deque[Callable[[], None]] = deque()
-        self._waking: list[Callable[[], None]] = []
+        self._waking: list[Call] = []
         # An empty context: the caller's may say that another loop is running.
         self.thread: threading.Thread = threading.Thread(
             target=partial(Context().run, self._run), name="chainhub-async", daemon=True
@@ -98,37 +112,27 @@ class Loop:
         except (AttributeError, RuntimeError):
             raise ClosedError("The client's event loop has ended; create a new client.") from None
 
-    def begin(
-        self,
-        call: object,
-        run: Coroutine[Any, Any, None],
-        cancel: Callable[[], None],
-        wake: Callable[[], None],
-    ) -> None:
-        """Starts a coroutine, whose last step is to call `ended`; on the loop.
+    def begin(self, call: Call) -> None:
+        """Runs a call; on the loop.
 
-        It is a task of the loop itself. Those of a task group cost twice as much, and cannot be
+        Its task is one of the loop itself. Those of a task group cost twice as much, and cannot be
         started by a callback.
-
-        Args:
-            call: what the coroutine is for.
-            run: the coroutine.
-            cancel: cancels it.
-            wake: wakes the thread that waits for it; called soon after it has ended.
         """
-        self._calls[call] = cancel, wake, self._native.create_task(run)
+        self._calls[call] = self._native.create_task(call.run(self))
 
-    def ended(self, call: object) -> None:
-        """Called by the coroutine of a call at its end; on the loop."""
-        _, wake, _ = self._calls.pop(call)
+    def ended(self, call: Call) -> None:
+        """Called by a call at its end; on the loop."""
+        del self._calls[call]
         if self._told and not self._calls:
             self._changed.set()
-        self._waking.append(wake)
+        self._waking.append(call)
         if len(self._waking) == 1:
             self._wake(min(_MOST_TURNS, len(self._calls) // _CALLS_PER_TURN))
 
-    def _make_sure(self, call: object, _: Any) -> None:
-        if call in self._calls:  # its task was cancelled by somebody else, before its first step
+    def _end_unbegun(self, call: Call, _: Any) -> None:
+        # Its task was cancelled before its first step. Only where a loop ends does anybody cancel
+        # tasks that are not his, so that not every call need have it looked after.
+        if call in self._calls:
             self.ended(call)
 
     def _wake(self, turns: int = 0) -> None:
@@ -137,8 +141,8 @@ class Loop:
             self._native.call_soon(self._wake, turns - 1)
             return
         waking, self._waking = self._waking, []
-        for wake in waking:
-            wake()
+        for call in waking:
+            call.wake()
 
     def end(self) -> None:
         """Tells the loop to end, and does not wait."""
@@ -177,9 +181,9 @@ class Loop:
         with anyio.move_on_after(_GRACE):
             while self._calls:
                 await self._change()
-        for call, (cancel, _, task) in list(self._calls.items()):
-            cancel()
-            task.add_done_callback(partial(self._make_sure, call))
+        for call, task in list(self._calls.items()):
+            call.cancel()
+            task.add_done_callback(partial(self._end_unbegun, call))
         while self._calls:
             await self._change()
 
@@ -202,38 +206,37 @@ _running: set[Loop] = set()
 _here = threading.local()
 
 
-class WaitingFor:
+@contextmanager
+def waiting_for(loop: Loop) -> Generator[None, None, None]:
     """Surrounds a wait for what `loop` does."""
-
-    __slots__ = ("_here", "_loop")
-
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
-        self._here: Loop | None = getattr(_here, "loop", None)
-
-    def __enter__(self) -> None:
-        if self._here is not None:
-            self._here.waits_for = self._loop
-
-    def __exit__(self, *raised: object) -> None:
-        if self._here is not None:
-            self._here.waits_for = None
+    here: Loop | None = getattr(_here, "loop", None)
+    if here is not None:
+        here.waits_for = loop
+    try:
+        yield
+    finally:
+        if here is not None:
+            here.waits_for = None
 
 
-class AboutToWaitFor(WaitingFor):
-    """Surrounds what comes before a wait; `WaitingFor` follows unless it fails."""
-
-    __slots__ = ()
-
-    def __exit__(self, *raised: object) -> None:
-        if raised[0] is not None:
-            super().__exit__(*raised)
+@contextmanager
+def about_to_wait_for(loop: Loop) -> Generator[None, None, None]:
+    """Surrounds what comes before a wait; `waiting_for` follows unless it fails."""
+    here: Loop | None = getattr(_here, "loop", None)
+    if here is not None:
+        here.waits_for = loop
+    try:
+        yield
+    except BaseException:
+        if here is not None:
+            here.waits_for = None
+        raise
 
 
 def would_wait_for_ever(loop: Loop) -> bool:
     """Returns whether `loop` waits, through others or itself, for the thread that is asking.
 
-    To be asked within `AboutToWaitFor`: of two that ask at once, one sees the other then.
+    To be asked within `about_to_wait_for`: of two that ask at once, one sees the other then.
     """
     here: Loop | None = getattr(_here, "loop", None)
     if here is None:

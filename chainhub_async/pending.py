@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from chainhub_async.errors import Billed, CallCancelledError, ChainHubError, ClosedError
-from chainhub_async.loop import PIECE, Loop, WaitingFor, would_wait_for_ever
+from chainhub_async.loop import PIECE, Loop, waiting_for, would_wait_for_ever
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ class PortalCall(Generic[T]):
         loop = self._loop
         if loop is None:
             return
-        with WaitingFor(loop):
+        with waiting_for(loop):
             if would_wait_for_ever(loop):
                 return  # on its own thread, such as in a finalizer
             while not self._ended and loop.thread.is_alive():
@@ -94,7 +94,7 @@ class PortalCall(Generic[T]):
         """Cancels the call and waits until it has ended; in the caller's thread."""
         if self._loop is not None and not self._ended:
             with suppress(ClosedError):
-                self._loop.post(self._cancel)
+                self._loop.post(self.cancel)
             self.wait()
 
     def result(self) -> T:
@@ -119,16 +119,18 @@ class PortalCall(Generic[T]):
 
     def _begin(self, loop: Loop) -> None:
         self._begun = True
-        loop.begin(self, self._run(loop), self._cancel, self._finish)
+        loop.begin(self)
 
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
+        """Cancels the call."""
         self._unwanted = True
         if self._scope is not None:
             self._scope.cancel()
         elif not self._begun:
-            self._finish()  # it was interrupted before it was handed over
+            self.wake()  # it was interrupted before it was handed over
 
-    async def _run(self, loop: Loop) -> None:
+    async def run(self, loop: Loop) -> None:
+        """Makes the call."""
         try:
             # Let go of at the end, so that a client whose caller drops it then is free.
             start, self._start = self._start, None
@@ -148,7 +150,8 @@ class PortalCall(Generic[T]):
             start = None
             loop.ended(self)
 
-    def _finish(self) -> None:
+    def wake(self) -> None:
+        """Wakes the thread that waits for the end of the call."""
         self._ended = True
         self._end.release()
 

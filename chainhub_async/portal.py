@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from chainhub_async.errors import Billed, CallCancelledError, ChainHubError, ClosedError
-from chainhub_async.loop import AboutToWaitFor, Loop, WaitingFor, would_wait_for_ever
+from chainhub_async.loop import Loop, about_to_wait_for, waiting_for, would_wait_for_ever
 from chainhub_async.pending import PortalCall
 from chainhub_async.process import Process, current_process
 
@@ -101,7 +101,7 @@ class Portal(_Runner):
             loop = home.loop
         if loop is not None:
             loop.end()
-            with WaitingFor(loop):
+            with waiting_for(loop):
                 if not would_wait_for_ever(loop):
                     loop.join()
 
@@ -129,7 +129,7 @@ class Portal(_Runner):
             if self._closed:
                 raise ClosedError("The client is closed; create a new one.")
             loop = home.loop or self._open(home)
-            with AboutToWaitFor(loop):
+            with about_to_wait_for(loop):
                 if would_wait_for_ever(loop):
                     raise ClosedError(
                         "A blocking call was made from on_event, on the event loop of this client "

@@ -12,7 +12,7 @@ RESULT_LIFETIME = timedelta(hours=24)
 """API description: "The returned image URL is valid for 24 hours"."""
 
 _ISO = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)?\s*(?:([Zz])|([+-]\d\d):?(\d\d))?",
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)?\s*(?:[Zz]|([+-]\d\d):?(\d\d))?",
     re.ASCII,
 )
 
@@ -42,10 +42,10 @@ def _from_iso(text: str) -> datetime | None:
     found = _ISO.fullmatch(text)
     if found is None:
         return None
-    day, clock, fraction, _, hours, minutes = found.groups("00")
-    sign = "" if hours[0] in "+-" else "+"
+    day, clock, fraction, hours, minutes = found.groups()
+    offset = "+00:00" if hours is None else f"{hours}:{minutes}"
     try:
-        aware = datetime.fromisoformat(f"{day}T{clock}.{fraction[:6]:0<6}{sign}{hours}:{minutes}")
+        aware = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0')[:6]:0<6}{offset}")
         # Within hours of the calendar's ends no other zone could express it.
         aware.astimezone(timezone.utc)
     except (ValueError, OverflowError):

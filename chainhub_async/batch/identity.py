@@ -15,7 +15,8 @@ import attrs
 from chainhub_async.batch.entries import options_json
 from chainhub_async.batch.records import text_of_path
 from chainhub_async.errors import ImageChangedError, InvalidImageError, printable
-from chainhub_async.images import FileStamp, ImageInput, ImageSource, not_an_image, open_regular
+from chainhub_async.images import ImageInput, ImageSource, not_an_image
+from chainhub_async.stamps import FileStamp, open_regular
 from chainhub_async.transport.messages import Part, Request
 
 _STEP = 1024 * 1024
@@ -182,10 +183,9 @@ def _identities(ledger: Path) -> list[tuple[int, int]]:
 
 def _stamp_of(path: Path) -> FileStamp | None:
     try:
-        info = path.stat()
+        return FileStamp.from_stat(path.stat())
     except (OSError, ValueError):
         return None
-    return FileStamp(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
 
 
 def _sha256(source: ImageSource) -> str:

@@ -27,9 +27,10 @@ from chainhub_async.errors import (
     InvalidRequestError,
     printable,
 )
-from chainhub_async.images import FileStamp, ImageSource
+from chainhub_async.images import ImageSource
 from chainhub_async.models import GeneratedImage, ReplaceBackground, ReplaceBackgroundResult
 from chainhub_async.resources import ideogram
+from chainhub_async.stamps import FileStamp
 from chainhub_async.transport import decode
 from chainhub_async.transport.gate import never_fits
 

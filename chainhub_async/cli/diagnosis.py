@@ -72,7 +72,7 @@ def of_answer(response: Response) -> list[Check]:
     listed = _json(response.body)
     if isinstance(listed, dict) and isinstance(listed.get("data"), list):
         return [
-            Check(GATEWAY, OK, f"it lists {len(listed['data'])} models"),
+            Check(GATEWAY, OK, f"it lists models: {len(listed['data'])}"),
             Check(ACCEPTED, OK),
         ]
     what = "not a list of models" if listed is not None else "not JSON"

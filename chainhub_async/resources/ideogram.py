@@ -21,8 +21,8 @@ from chainhub_async.models import (
 )
 from chainhub_async.resources import fields
 from chainhub_async.transport import decode
+from chainhub_async.transport.kept import checked, let_go
 from chainhub_async.transport.messages import Part, Request
-from chainhub_async.transport.reading import checked, let_go
 from chainhub_async.transport.turns import take_turn
 
 if TYPE_CHECKING:

@@ -170,6 +170,8 @@ def _draw_label(result: Image.Image, prompt: str) -> None:
     draw = ImageDraw.Draw(strip)
     # The built-in font has Western letters only.
     shown = " ".join(prompt.split()).encode("ascii", "replace").decode()[:200]
-    draw.text((size // 2, size * 0.3), LABEL, fill=(255, 200, 60), font=font)
-    draw.text((size // 2, size * 1.7), shown, fill=(235, 235, 235), font=font)
+    # On the right: where before and after share a frame, the left is the photograph's.
+    for text, top_of_text, colour in ((LABEL, 0.3, (255, 200, 60)), (shown, 1.7, (235, 235, 235))):
+        left = max(size // 2, strip.width - size // 2 - draw.textlength(text, font=font))
+        draw.text((left, size * top_of_text), text, fill=colour, font=font)
     result.paste(strip, (0, top))

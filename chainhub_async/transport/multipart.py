@@ -26,7 +26,7 @@ from chainhub_async.transport.turns import take_turn
 # for every upload under way, so that a step is no longer than what the kernel keeps for the
 # connection: megabytes over loopback, 100 KB at the beginning of a long way. Larger steps than
 # the largest no longer fit into the processor's cache; smaller ones than the smallest cost a hop to
-# a thread for little.
+# a thread for little. Text that precedes an image is shorter than any step, or leaves by itself.
 _STEP, _LEAST_STEP = 512 * 1024, 128 * 1024
 # OpenSSL keeps a buffer of the largest step for every connection.
 _SECURE_STEP = 128 * 1024
@@ -75,7 +75,7 @@ class Body(payload.Payload):
     Attributes:
         handed: bytes given to the transport so far; counted before they are given, so that fewer
             than `size` proves that the request was not sent completely.
-        received: the bytes of the response, as they came.
+        received: the bytes of the response as they came, as many as are recorded.
         error: why the body aborted itself, if it did.
         idle: whether nothing is being read or sent, not yet or not any more.
     """
@@ -153,7 +153,7 @@ class Body(payload.Payload):
             if cast("Any", writer).protocol.should_close:
                 raise ConnectionResetError("the connection holds an unsolicited response")
             if self._transport is not None:
-                _wait_for_the_kernel(self._transport)
+                _set_water_marks(self._transport)
                 self.received = Recorder.start(self._transport)
             await self._write_segments(writer)
             self._transport = None  # from here on the connection may serve another call
@@ -206,9 +206,10 @@ class Body(payload.Payload):
             await self._finished.wait()
 
     async def _write_segments(self, writer: AbstractStreamWriter) -> None:
-        # What precedes an image leaves in one write with its first bytes. What follows the last
-        # one, the closing boundary, is written alone and last: as long as anything before it may
-        # still be in a buffer, the count says that the body is not complete.
+        # What precedes an image leaves in one write with its first bytes, unless it is so long that
+        # it does not fit into the first step. What follows the last image, the closing boundary, is
+        # written alone and last: as long as anything before it may still be in a buffer, the count
+        # says that the body is not complete.
         pending = b""
         for segment in self._segments:
             if isinstance(segment, bytes):
@@ -275,7 +276,7 @@ def _buffer() -> bytearray:
 
 
 def _give_back(buffer: bytearray) -> None:
-    # Only once the kernel has taken all of it: else it may still be in use.
+    # Only once the kernel has taken all of it, and so not after an error: it may still be in use.
     if len(_spare) < _MOST_SPARE:
         _spare.append(buffer)
 
@@ -284,7 +285,7 @@ def _ignore(_: object) -> None:
     pass
 
 
-def _wait_for_the_kernel(transport: Any) -> None:
+def _set_water_marks(transport: Any) -> None:
     # With a high-water mark of zero `drain` returns when the kernel has taken everything: memory
     # stays flat, and the count means what it says. asyncio's TLS transport never resumes after a
     # mark of zero; one byte is its smallest.

@@ -10,24 +10,18 @@ from __future__ import annotations
 import asyncio  # noqa: TID251 - aiohttp cancels its writer in a way that anyio cannot shield from
 import errno
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
-from typing import Any, BinaryIO, cast
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import aiofiles
-import anyio
 import anyio.to_thread
 from aiofiles.threadpool import wrap
 
 from chainhub_async.errors import ImageChangedError, printable
-from chainhub_async.images import FileStamp, ImageInput, ImageSource, open_checked, open_regular
-from chainhub_async.process import after_fork
-from chainhub_async.transport.running import running_loop
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]  # there is no such module
+from chainhub_async.images import ImageSource
+from chainhub_async.stamps import FileStamp, open_regular
+from chainhub_async.transport.kept import take
 
 
 def _unsupported(descriptor: int, buffer: memoryview, at: int) -> int:  # noqa: ARG001 - see below
@@ -47,92 +41,6 @@ Raises BlockingIOError where that would wait, and another OSError where it is no
 """
 
 
-# Files that stay open from the check of an image until it is sent, so that a small one takes one
-# hop to a thread and not two; by the identity of their images. None, under an identity of its own,
-# stands for one that is just being opened.
-_kept: dict[int, Any] = {}
-
-
-def _most_kept() -> int:
-    if resource is None:
-        return 64
-    # Most descriptors are for others.
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return 1000 if soft < 0 else min(1000, soft // 8)
-
-
-async def checked(image: ImageInput) -> ImageSource:
-    """Does as `ImageSource.of`, and may leave a file open for whoever sends it; see `let_go`.
-
-    Raises:
-        InvalidImageError: see `ImageSource.of`.
-    """
-    if not isinstance(image, str | os.PathLike) or len(_kept) >= _most_kept():
-        return await ImageSource.of(image)
-    found: list[ImageSource] = []
-
-    def open_it(_: str, flags: int) -> int:
-        descriptor, source = open_checked(image, flags=flags)
-        found.append(source)
-        return descriptor
-
-    opening = _Opening()
-    _kept[id(opening)] = None
-    try:
-        # The opener knows the path, and says better what is wrong with it.
-        file = await aiofiles.open("image", "rb", opener=open_it, loop=cast("Any", opening))
-    except asyncio.CancelledError:
-        work = opening.work
-        with anyio.CancelScope(shield=True):
-            while not work.done():
-                with suppress(asyncio.CancelledError):
-                    await asyncio.wait([work])
-        if not work.cancelled() and work.exception() is None:
-            work.result().close()
-        raise
-    finally:
-        del _kept[id(opening)]
-    _kept[id(found[0])] = file.detach()
-    return found[0]
-
-
-class _Opening:
-    """Stands before the event loop for aiofiles, so that a cancellation does not drop a file.
-
-    A task around aiofiles would itself be cancelled, with all others, where the loop ends.
-
-    Attributes:
-        work: what a thread does, however its caller fares.
-    """
-
-    async def run_in_executor(self, executor: None, work: Callable[[], BinaryIO]) -> BinaryIO:
-        """Called by aiofiles."""
-        loop: asyncio.AbstractEventLoop = running_loop()
-        self.work = loop.run_in_executor(executor, work)
-        # Not `shield`, which from Python 3.14 on reports the error of what was cancelled meanwhile.
-        await asyncio.wait([self.work])
-        return self.work.result()
-
-
-def let_go(images: Iterable[ImageSource]) -> None:
-    """Closes the files that were left open and not needed."""
-    # At once, since whoever is cancelled may be cancelled again: nothing was written to them.
-    for image in images:
-        raw = _kept.pop(id(image), None)
-        if raw is not None:
-            raw.close()
-
-
-def _close_inherited() -> None:
-    for raw in _kept.values():
-        if raw is not None:
-            raw.close()
-    _kept.clear()
-
-
-after_fork(_close_inherited)
-
-
 class ImageFile:
     """The open file of an image.
 
@@ -146,7 +54,6 @@ class ImageFile:
         self._image = image
         self._raw = raw
         self._is_checked = is_checked
-        self._shown = _shown(image)
         # Whether the file's system answers without waiting. If so, it is one on this machine, and
         # looking at an open file, and closing it, do not wait either.
         self._at_hand = True
@@ -168,10 +75,10 @@ class ImageFile:
             self._is_checked = True
         except OSError as problem:
             raise _changed(
-                self._shown, f"could not be read to its end ({problem.strerror})"
+                self._image, f"could not be read to its end ({problem.strerror})"
             ) from None
         if changed:
-            raise _changed(self._shown, "was changed while it was being sent")
+            raise _changed(self._image, "was changed while it was being sent")
         return got
 
     async def close(self) -> None:
@@ -179,7 +86,7 @@ class ImageFile:
         if self._at_hand:
             self._raw.close()
         else:
-            await finished(wrap(self._raw).close())
+            await uninterrupted(wrap(self._raw).close())
 
     def _cached(self, buffer: memoryview, at: int) -> int:
         if self._at_hand:
@@ -195,13 +102,13 @@ class ImageFile:
     async def _read(self, buffer: memoryview, at: int) -> int:
         self._raw.seek(self._image.offset + at)
         # Not left before its end: nobody else may use the buffer while a thread writes to it.
-        return cast("int", await finished(wrap(self._raw).readinto(buffer)))
+        return cast("int", await uninterrupted(wrap(self._raw).readinto(buffer)))
 
     async def _stamp(self) -> FileStamp:
         descriptor = self._raw.fileno()
         if self._at_hand:
             return FileStamp.of(descriptor)
-        found = await finished(anyio.to_thread.run_sync(FileStamp.of, descriptor))
+        found = await uninterrupted(anyio.to_thread.run_sync(FileStamp.of, descriptor))
         return cast("FileStamp", found)
 
 
@@ -213,7 +120,7 @@ async def opened(image: ImageSource) -> AsyncGenerator[ImageFile, None]:
         ImageChangedError: the file is not what was checked, or cannot be opened.
     """
     # An ImageSource has a path wherever it has no data.
-    kept = _kept.pop(id(image), None)
+    kept = take(image)
     raw = kept or await _opened_in_thread(image, str(image.path))
     file = ImageFile(image, raw, is_checked=kept is None)
     try:
@@ -227,9 +134,9 @@ async def _opened_in_thread(image: ImageSource, path: str) -> Any:
         return _unchanged(image, open_regular(path, flags))
 
     try:
-        file = await finished(aiofiles.open(path, "rb", opener=open_unchanged))
+        file = await uninterrupted(aiofiles.open(path, "rb", opener=open_unchanged))
     except OSError as problem:
-        raise _changed(_shown(image), f"can no longer be opened ({problem.strerror})") from None
+        raise _changed(image, f"can no longer be opened ({problem.strerror})") from None
     return file.detach()
 
 
@@ -238,10 +145,10 @@ def _unchanged(image: ImageSource, descriptor: int) -> int:
     if FileStamp.of(descriptor) == image.stamp:
         return descriptor
     os.close(descriptor)
-    raise _changed(_shown(image), "was changed after it was checked")
+    raise _changed(image, "was changed after it was checked")
 
 
-async def finished(work: Awaitable[Any]) -> Any:
+async def uninterrupted(work: Awaitable[Any]) -> Any:
     """Returns the result of `work`; a cancellation takes effect at the next await.
 
     A file opened in a thread must not stay open because its caller was cancelled, nor may its
@@ -259,11 +166,8 @@ async def finished(work: Awaitable[Any]) -> Any:
     return task.result()
 
 
-def _shown(image: ImageSource) -> str:
-    return f"The image {printable(image.path)!r}"
-
-
-def _changed(shown: str, what: str) -> ImageChangedError:
+def _changed(image: ImageSource, what: str) -> ImageChangedError:
     return ImageChangedError(
-        f"{shown} {what}. The upload was aborted before its end, so nothing was executed."
+        f"The image {printable(image.path)!r} {what}. The upload was aborted before its end, so "
+        "nothing was executed."
     )

@@ -12,14 +12,14 @@ from typing import Any
 RECORDED = 1024 * 1024
 """Bytes that are kept of one response."""
 
-_READ = 64 * 1024
+# As many as asyncio itself reads at a time.
+_READ = 256 * 1024
 
 
-class Recorder(BufferedProtocol):
+class Recorder:
     """A protocol between a connection and aiohttp's own, which gets everything unchanged.
 
-    It stays with the connection, which serves one call after the other. Without it asyncio would
-    allocate 256 KiB for each read, whose pages the system clears each time.
+    It stays with the connection, which serves one call after the other.
     """
 
     def __init__(self, protocol: Any) -> None:
@@ -28,21 +28,22 @@ class Recorder(BufferedProtocol):
 
     @classmethod
     def start(cls, transport: Any) -> bytearray:
-        """Returns what fills with the bytes that come from here on."""
+        """Returns what fills with the bytes that come from here on, up to `RECORDED`."""
         recorder = transport.get_protocol()
-        if not isinstance(recorder, cls):
-            recorder = cls(recorder)
+        if not isinstance(recorder, Recorder):
+            # asyncio's TLS drops what does not fit into a buffer when the connection ends.
+            secure = transport.get_extra_info("sslcontext") is not None
+            recorder = (Recorder if secure else _BufferedRecorder)(recorder)
             transport.set_protocol(recorder)
-        recorder._received = bytearray()
-        return recorder._received
+        return recorder.begin()
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's
-        """Called by the event loop, which reads into what this returns."""
-        return _buffers.buffer
+    def begin(self) -> bytearray:
+        """Returns what fills with the bytes that come from here on."""
+        self._received = bytearray()
+        return self._received
 
-    def buffer_updated(self, nbytes: int) -> None:
-        """Called by the event loop next: so many bytes came."""
-        data = bytes(_buffers.buffer[:nbytes])
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop: bytes came."""
         self._received += data[: RECORDED - len(self._received)]
         self._protocol.data_received(data)
 
@@ -63,8 +64,21 @@ class Recorder(BufferedProtocol):
         self._protocol.resume_writing()
 
 
+class _BufferedRecorder(Recorder, BufferedProtocol):
+    """Reads into memory that is used again; asyncio would allocate it anew for each read."""
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's
+        """Called by the event loop, which reads into what this returns."""
+        return _buffers.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Called by the event loop next: so many bytes came."""
+        self.data_received(bytes(_buffers.buffer[:nbytes]))
+
+
 class _Buffers(threading.local):
-    # One for all connections of a loop: what is read is passed on before anything else is read.
+    # One for each thread, since the GIL is released while the kernel fills it. That is enough for
+    # all connections: what was read is passed on before anything else is read.
     def __init__(self) -> None:
         self.buffer = memoryview(bytearray(_READ))
 

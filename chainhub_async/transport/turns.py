@@ -16,10 +16,12 @@ _PIECES = 8
 
 
 class _Turns:
-    """The pieces of work of one event loop, in the order in which they were asked for."""
+    """The pieces of work of one event loop, in the order in which they were asked for.
+
+    It does not refer to its loop, by which it is found, so that a loop left behind is freed.
+    """
 
     def __init__(self) -> None:
-        # Without the loop itself: it is found by that, weakly.
         self._left = _PIECES
         # What has begun goes before what has not: the sooner it ends, the fewer are under way.
         self._begun: deque[Any] = deque()

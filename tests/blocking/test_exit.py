@@ -84,7 +84,7 @@ if sys.version_info[:3] in {(3, 12, 0), (3, 12, 1)}:
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_without_close(start: Start, emulator: Emulator, ending: str) -> None:
     """No warning, no traceback, no waiting."""
-    assert start(ENDINGS[ending], emulator.base_url).end() == ["200"]
+    assert start(ENDINGS[ending], emulator.base_url).end(within=4.5) == ["200"]
 
 
 def test_with_a_call_under_way(start: Start) -> None:
@@ -104,7 +104,7 @@ def test_with_a_call_under_way(start: Start) -> None:
             server.base_url,
         )
         program.wait_for("ending")
-        assert program.end() == []
+        assert program.end(within=4.5) == []
         assert sum(server.billed.values()) == 1
 
 
@@ -124,7 +124,7 @@ def test_with_a_task_waited_for(start: Start, emulator: Emulator) -> None:
         emulator.base_url,
     )
     program.wait_for("ending")
-    assert program.end() == []
+    assert program.end(within=4.5) == []
 
 
 def test_with_a_download_under_way(start: Start, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_with_a_download_under_way(start: Start, tmp_path: Path) -> None:
             FOLDER=str(tmp_path),
         )
         program.wait_for("ending")
-        assert program.end() == []
+        assert program.end(within=4.5) == []
     assert list(tmp_path.iterdir()) == []
 
 
@@ -170,4 +170,4 @@ def test_with_something_that_hangs(start: Start) -> None:
         """
     )
     program.wait_for("ending")
-    assert program.end() == []
+    assert program.end(within=4.5) == []

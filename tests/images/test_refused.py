@@ -30,7 +30,7 @@ from chainhub_async import (
     InvalidImageError,
     InvalidRequestError,
 )
-from chainhub_async.images import open_regular
+from chainhub_async.stamps import open_regular
 from chainhub_async.testing import Emulator
 
 from .pictures import foreign, png_of, samples

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
+import re
+import socket
 import ssl
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ import attrs
 import pytest
 import trustme
 
-from chainhub_async import AsyncChainHub, Billed, errors
+from chainhub_async import AsyncChainHub, Billed, Timeout, errors
 from chainhub_async.testing import faults as f
 from chainhub_async.testing.http_bytes import Wire
 from chainhub_async.testing.misbehaving import MisbehavingServer
@@ -245,3 +249,38 @@ async def test_closing_is_quick(authority: trustme.CA, make_hub: MakeHub) -> Non
         await hub.ideogram.replace_background(photo_of(2000))
         with anyio.fail_after(10):
             await hub.aclose()
+
+
+def _without_goodbye(listening: socket.socket, context: ssl.SSLContext, answer: bytes) -> None:
+    """Answers every connection's one request, and closes without a close_notify, as many do."""
+    while True:
+        try:
+            plain, _ = listening.accept()
+        except OSError:
+            return
+        with context.wrap_socket(plain, server_side=True) as peer:
+            peer.settimeout(20)
+            head, _, body = peer.recv(65536).partition(b"\r\n\r\n")
+            (length,) = re.findall(rb"(?i)content-length: *(\d+)", head)
+            while len(body) < int(length):
+                body += peer.recv(65536)
+            peer.sendall(answer)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["length", "until the end"])
+async def test_the_end_of_a_large_answer(
+    authority: trustme.CA, make_hub: MakeHub, told: bool
+) -> None:
+    """All that was sent before the connection ended arrives, although no goodbye came."""
+    body = json.dumps("x" * 700_000).encode()
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    length = b"Content-Length: %d\r\n" % len(body) if told else b""
+    context = server_context(authority, "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        served = (listening, context, head + length + b"\r\n" + body)
+        threading.Thread(target=_without_goodbye, args=served, daemon=True).start()
+        address = f"https://127.0.0.1:{listening.getsockname()[1]}"
+        hub = make_hub(address, ssl_context=client_context(authority), timeout=Timeout(total=20))
+        for _ in range(12):
+            assert (await hub.request("POST", "/x", json={})).body == body
+        listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
