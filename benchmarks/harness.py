@@ -112,6 +112,7 @@ def process(script: Path, given: dict[str, Any], package: Path | None = None) ->
         raise FailedError(f"it took longer than {_LONGEST} s") from None
     if done.returncode:
         said = " / ".join(done.stderr.strip().splitlines()[-3:]).strip(".")
+        said = said.replace(f"{script.parent}{os.sep}", "")  # where it lies is nobody's business
         raise FailedError(f"it ended with {done.returncode}: {said}")
     report: Report = json.loads(done.stdout)
     return report
