@@ -129,8 +129,10 @@ def test_the_other_commands_are_those_of_the_project() -> None:
         "python3 -m pip install nox && python3 -m nox",
         'pip install ".[cli,emulator]"',
         "export CHAINHUB_API_KEY=...",
-        "for n in 1 2 3; do "
-        "python3 -m nox -r -s bench -- --full --rounds 1 --seconds 1 --name run-$n; done",
+        (
+            "for n in 1 2 3; do python3 -m nox -r -s bench --"
+            " --full --rounds 1 --seconds 1 --name run-$n; done"
+        ),
         ".nox/bench/bin/python benchmarks/goals.py benchmarks/results/run-*.json",
         ".nox/bench/bin/python benchmarks/summary.py benchmarks/results/run-*.json",
     ]
