@@ -25,6 +25,7 @@ from chainhub_async import (
     RetryPolicy,
     Timeout,
 )
+from chainhub_async.transport import kept
 
 from .capture import Server, capturing, png
 from .conftest import KEY
@@ -213,8 +214,9 @@ async def test_none_in_a_forked_process(tmp_path: Path, server: Server) -> None:
         async with anyio.create_task_group() as group:
             group.start_soon(hub.ideogram.replace_background, path)
             with anyio.fail_after(20):
-                while not _open_handles(path):
+                while not kept._kept:  # opened in a thread, and known on the loop
                     await anyio.sleep(0.01)
+            assert _open_handles(path) == 1
             child = os.fork()
             if not child:
                 held = 255
