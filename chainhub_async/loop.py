@@ -21,14 +21,14 @@ from anyio.lowlevel import current_token
 
 from chainhub_async.errors import ClosedError
 from chainhub_async.process import after_fork, current_process, keep_for_ever, not_forked
+from chainhub_async.waking import Sleeper, wake
 
 PIECE = 0.5
 """Waits are cut into pieces: on Windows Ctrl-C does not interrupt a wait, only what follows it."""
 
-# A thread that is woken interrupts the loop, only to wait for the GIL, which the loop holds. So
-# threads are woken together, after one turn of the loop for every four calls that are still under
-# way: at once if there are fewer, and after sixteen turns from 64 calls on, beyond which waiting
-# longer gains nothing.
+# Threads are woken together, for which the loop stands still: after one of its turns for every four
+# calls that are still under way, at once if there are fewer, and after sixteen turns from 64 calls
+# on, beyond which waiting longer gains nothing.
 _MOST_TURNS, _CALLS_PER_TURN = 16, 4
 # Closed connections make calls under way fail, each with its own evidence; what goes on all the
 # same is cancelled after this long.
@@ -37,17 +37,14 @@ _GRACE = 0.25
 _LONGEST_EXIT = 5.0
 
 
-class Call(Protocol):
-    """What a loop runs for a thread that waits."""
+class Call(Sleeper, Protocol):
+    """What a loop runs for a thread that waits, and which is woken soon after `run` has ended."""
 
     async def run(self, loop: Loop) -> None:
         """Makes the call; its last step is `loop.ended(self)`."""
 
     def cancel(self) -> None:
         """Cancels the call."""
-
-    def wake(self) -> None:
-        """Wakes the thread; called soon after `run` has ended."""
 
 
 class Loop:
@@ -64,6 +61,7 @@ class Loop:
         self.is_exiting: bool = False
         self.waits_for: Loop | None = None
         self._told = False
+        self._stands_still = False
         self._last = last
         self._process = current_process()
         self._ready = threading.Event()
@@ -107,6 +105,8 @@ class Loop:
             # It is the parent's: even waking it would reach the parent.
             raise ClosedError("The client's event loop belongs to the parent process.")
         self._steps.append(step)
+        if self._stands_still:
+            return  # it looks when it goes on
         try:
             self._native.call_soon_threadsafe(self._look)
         except (AttributeError, RuntimeError):
@@ -141,8 +141,12 @@ class Loop:
             self._native.call_soon(self._wake, turns - 1)
             return
         waking, self._waking = self._waking, []
-        for call in waking:
-            call.wake()
+        self._stands_still = True
+        try:
+            wake(waking)
+        finally:
+            self._stands_still = False
+            self._look()
 
     def end(self) -> None:
         """Tells the loop to end, and does not wait."""
@@ -164,7 +168,7 @@ class Loop:
             anyio.run(self._main)
         except BaseException as problem:
             self._failure = f"{type(problem).__name__}: {problem}"
-        self._wake()
+        wake(self._waking)
         _running.discard(self)
         self._ready.set()
 

@@ -12,6 +12,7 @@ import anyio
 
 from chainhub_async.errors import Billed, CallCancelledError, ChainHubError, ClosedError
 from chainhub_async.loop import PIECE, Loop, waiting_for, would_wait_for_ever
+from chainhub_async.waking import nothing
 
 T = TypeVar("T")
 
@@ -28,6 +29,7 @@ class PortalCall(Generic[T]):
         # lock of its own, and a signal handler that makes a call just then would wait for ever.
         self._end = threading.Lock()
         self._end.acquire()
+        self._then: Callable[[], None] = nothing
         self._values: list[T] = []
         self._error: BaseException | None = None
         self._cancelled: BaseException | None = None
@@ -89,6 +91,8 @@ class PortalCall(Generic[T]):
                 return  # on its own thread, such as in a finalizer
             while not self._ended and loop.thread.is_alive():
                 self._end.acquire(timeout=PIECE)
+        then, self._then = self._then, nothing
+        then()
 
     def abandon(self) -> None:
         """Cancels the call and waits until it has ended; in the caller's thread."""
@@ -127,7 +131,7 @@ class PortalCall(Generic[T]):
         if self._scope is not None:
             self._scope.cancel()
         elif not self._begun:
-            self.wake()  # it was interrupted before it was handed over
+            self.wake(nothing)  # it was interrupted before it was handed over
 
     async def run(self, loop: Loop) -> None:
         """Makes the call."""
@@ -150,10 +154,11 @@ class PortalCall(Generic[T]):
             start = None
             loop.ended(self)
 
-    def wake(self) -> None:
-        """Wakes the thread that waits for the end of the call."""
-        self._ended = True
-        self._end.release()
+    def wake(self, then: Callable[[], None]) -> None:
+        """Wakes the thread that waits for the end, which calls `then`; in any thread."""
+        self._then, self._ended = then, True
+        with suppress(RuntimeError):  # it was woken before
+            self._end.release()
 
 
 def _context() -> Context:

@@ -35,7 +35,9 @@ from chainhub_async import (
     Timeout,
 )
 from chainhub_async import loop as loop_module
+from chainhub_async import pending as pending_module
 from chainhub_async import portal as portal_module
+from chainhub_async import waking as waking_module
 from chainhub_async.pending import PortalCall
 from chainhub_async.portal import Portal
 from chainhub_async.testing import Emulator
@@ -697,6 +699,11 @@ class Work:
             self.running -= 1
 
 
+PORTAL_FILES = {
+    module.__file__ for module in (portal_module, pending_module, loop_module, waking_module)
+}
+
+
 def interrupt_at(step: int, call: Callable[[], object]) -> BaseException | None:
     """Makes a call, and an interruption at the so-manyth line of the portal; returns it."""
     left = step
@@ -704,7 +711,7 @@ def interrupt_at(step: int, call: Callable[[], object]) -> BaseException | None:
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
         nonlocal left
-        if frame.f_code.co_filename not in {portal_module.__file__, loop_module.__file__}:
+        if frame.f_code.co_filename not in PORTAL_FILES:
             return None
         if event == "line":
             left -= 1
@@ -745,6 +752,35 @@ def test_an_interruption_at_every_step(used: bool) -> None:
             isinstance(told, CallCancelledError) and told.billed is Billed.MAYBE
         )
     assert 10 < interruptions < 199
+
+
+def test_an_interruption_while_others_are_woken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever Ctrl-C strikes who is woken among many, those after it get what they wait for."""
+    monkeypatch.setattr("chainhub_async.pending.PIECE", 60)  # nobody looks by themselves meanwhile
+    for step in range(1, 200):
+        portal, go = Portal(nothing), threading.Event()
+        ready = list[int]()
+
+        async def wait_for_all(go: threading.Event = go, ready: list[int] = ready) -> int:
+            ready.append(1)
+            while not go.is_set():
+                await anyio.sleep(0.001)
+            return len(ready)
+
+        portal.run(nothing)
+        others = [in_thread(partial(portal.run, wait_for_all)) for _ in range(8)]
+        while len(ready) < 8:
+            time.sleep(0.001)
+        threading.Timer(0.005, go.set).start()
+        struck = interrupt_at(step, lambda: portal.run(wait_for_all))  # noqa: B023 - at once
+        go.set()
+        for thread, came in others:
+            thread.join(10)
+            assert came in ([8], [9])
+        portal.close()
+        if struck is None:
+            break
+    assert 10 < step < 199
 
 
 def test_an_interruption_right_after_the_hand_over(monkeypatch: pytest.MonkeyPatch) -> None:
