@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from contextvars import Context
 from functools import partial
 from typing import Any, Protocol
@@ -210,31 +210,33 @@ _running: set[Loop] = set()
 _here = threading.local()
 
 
-@contextmanager
-def waiting_for(loop: Loop) -> Generator[None, None, None]:
+def waiting_for(loop: Loop) -> AbstractContextManager[None]:
     """Surrounds a wait for what `loop` does."""
     here: Loop | None = getattr(_here, "loop", None)
-    if here is not None:
-        here.waits_for = loop
-    try:
-        yield
-    finally:
-        if here is not None:
-            here.waits_for = None
+    return _IN_ANY_THREAD if here is None else _waiting_for(loop, here, goes_on=False)
+
+
+def about_to_wait_for(loop: Loop) -> AbstractContextManager[None]:
+    """Surrounds what comes before a wait; `waiting_for` follows unless it fails."""
+    here: Loop | None = getattr(_here, "loop", None)
+    return _IN_ANY_THREAD if here is None else _waiting_for(loop, here, goes_on=True)
+
+
+# Most threads are not those of loops, and shall not pay for what these have to do.
+_IN_ANY_THREAD = nullcontext()
 
 
 @contextmanager
-def about_to_wait_for(loop: Loop) -> Generator[None, None, None]:
-    """Surrounds what comes before a wait; `waiting_for` follows unless it fails."""
-    here: Loop | None = getattr(_here, "loop", None)
-    if here is not None:
-        here.waits_for = loop
+def _waiting_for(loop: Loop, here: Loop, *, goes_on: bool) -> Generator[None, None, None]:
+    here.waits_for = loop
     try:
         yield
     except BaseException:
-        if here is not None:
-            here.waits_for = None
+        goes_on = False
         raise
+    finally:
+        if not goes_on:
+            here.waits_for = None
 
 
 def would_wait_for_ever(loop: Loop) -> bool:
