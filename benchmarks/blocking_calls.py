@@ -1,7 +1,8 @@
 """What blocking costs: calls awaited, and made by threads that share one `ChainHub`.
 
 One at a time, for what a call costs more, and 64 at once, for what they get through. The server
-answers at once, or after 20 or 200 ms; a real one, which takes seconds, hides it all.
+answers at once, or after 20 or 200 ms; a real one, which takes seconds, hides it all. Threads that
+the system may move from core to core cost more than those which stay on one.
 """
 
 from __future__ import annotations
@@ -34,16 +35,19 @@ class Cell:
     size: int
     level: int
     delay_ms: int = 0
+    pinned: bool = True
 
     @property
     def title(self) -> str:
         after = f", answered after {self.delay_ms} ms" if self.delay_ms else ""
-        return f"{sized(self.size)}, {self.level} at once{after}, awaited and blocking"
+        where = "" if self.pinned else ", on any core"
+        return f"{sized(self.size)}, {self.level} at once{after}{where}, awaited and blocking"
 
 
 CELLS = [
     *(Cell(size, level) for size in (KB, 100 * KB) for level in (1, 64)),
     *(Cell(100 * KB, 64, delay) for delay in (20, 200)),
+    *(Cell(100 * KB, 64, delay, pinned=False) for delay in (0, 20, 200)),
 ]
 
 
@@ -61,7 +65,7 @@ def _measured(cell: Cell, settings: Settings) -> Result:
 
         def turn(name: str) -> Report:
             given = {"name": name, "url": to.url, "size": cell.size, "level": cell.level}
-            return process(Path(__file__), given | {"count": count})
+            return process(Path(__file__), given | {"count": count}, pin=cell.pinned)
 
         both = [AWAITED, BLOCKING]
         runs, notes = take_turns(both, settings.rounds_or(5, 7), turn, essential=both)

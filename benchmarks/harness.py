@@ -86,18 +86,21 @@ class Result:
         ]
 
 
-def process(script: Path, given: dict[str, Any], package: Path | None = None) -> Report:
-    """Runs a script, away from the server's core, and returns the JSON that it prints.
+def process(
+    script: Path, given: dict[str, Any], package: Path | None = None, *, pin: bool = True
+) -> Report:
+    """Runs a script and returns the JSON that it prints.
 
     Args:
         script: the script.
         given: what it gets, as JSON.
         package: the directory to import this package from, instead of where it is installed.
+        pin: keep it on one core, which is not the server's.
 
     Raises:
         FailedError: it failed, or took longer than ten minutes.
     """
-    command = [*pinned(1), sys.executable, str(script), json.dumps(given)]
+    command = [*(pinned(1) if pin else []), sys.executable, str(script), json.dumps(given)]
     environment = os.environ | ({"PYTHONPATH": str(package)} if package else {})
     try:
         done = subprocess.run(

@@ -37,7 +37,7 @@ OTHERS = {
 
 def rows(runs: list[Run]) -> list[str]:
     """Returns the lines of the table, in Markdown."""
-    titles = ["size x in flight", "rate", "CPU", "loop late, p99", "memory growth"]
+    titles = ["size x in flight", "uploads/s", "rate", "CPU", "loop late, p99", "memory growth"]
     lines = _heading(titles)
     for title, found in _found(runs):
         lines.append(_row(title, found))
@@ -64,7 +64,7 @@ def _row(title: str, found: list[Result]) -> str:
         f"{_middle(found, OWN, figure)} {unit} (form: {_middle(found, BASELINE, figure)})"
         for figure, unit in ((LATE, "ms"), (RSS, "MB"))
     ]
-    return f"| {' | '.join([title, *over, *beside])} |"
+    return f"| {' | '.join([title, _middle(found, OWN, RATE), *over, *beside])} |"
 
 
 def _spread(values: list[float]) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         WrongType,
     )
     from chainhub_async.testing.bad_framing import (
+        BadChunk,
         BadFraming,
         CloseAfterAnswer,
         Delay,
@@ -76,7 +77,9 @@ _HOMES = {
         "HtmlError Oversized Redirect RedirectResult Stall TooManyRequests "
         "WithoutLength WrongType"
     ),
-    "bad_framing": "BadFraming CloseAfterAnswer Delay ExtraAnswer Framing GzipBomb Gzipped",
+    "bad_framing": (
+        "BadChunk BadFraming CloseAfterAnswer Delay ExtraAnswer Framing GzipBomb Gzipped"
+    ),
     "emulator": "Emulator EmulatorOptions",
     "fault_script": "Script",
     "faults": (
@@ -94,6 +97,7 @@ __all__ = [
     "AcceptAndHang",
     "Answer",
     "AnswerWell",
+    "BadChunk",
     "BadFraming",
     "CloseAfter",
     "CloseAfterAnswer",

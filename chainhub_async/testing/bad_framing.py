@@ -55,6 +55,27 @@ class BadFraming(Fault):
 
 
 @attrs.frozen
+class BadChunk(Fault):
+    """Half of a good response in a chunk, after ``pause`` seconds the rest in one without a length.
+
+    The connection stays open, as if more were to come.
+    """
+
+    pause: float = 0.05
+
+    async def act(self, x: Exchange) -> None:
+        """Answer, and wait for the client to leave."""
+        good = x.good()
+        half = len(good.body) // 2
+        head = good.head(("Transfer-Encoding", "chunked"), length=False)
+        await x.wire.send(head + b"%x\r\n%b\r\n" % (half, good.body[:half]))
+        await asyncio.sleep(self.pause)
+        await x.wire.send(b"zz\r\n%b\r\n0\r\n\r\n" % good.body[half:])
+        await x.wire.wait_gone()
+        await x.end()
+
+
+@attrs.frozen
 class Gzipped(Fault):
     """A good response in ``Content-Encoding: gzip``, even if not accepted; ``cut`` halves it.
 

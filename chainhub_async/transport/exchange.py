@@ -177,6 +177,8 @@ class Exchange:
 
     async def _read(self, reply: aiohttp.ClientResponse) -> bool:
         unpacker = Unpacker(reply.headers.get("content-encoding"))
+        if self.body is not None:
+            self.body.recording.is_read_from(reply.content)
         async for chunk in reply.content.iter_any():
             self._content += unpacker.feed(chunk, REPLY_LIMIT + 1 - len(self._content))
             if len(self._content) > REPLY_LIMIT:
@@ -243,10 +245,12 @@ class Exchange:
             )
             return self._failure(late, verdict)
         whole = problem.kind in {"early", "oversize"}
+        # After the place that is malformed there may be more, readable unless it is compressed.
+        raw = problem.kind == "malformed" and response.header("content-encoding") is None
         what = problem.text if whole else f"could not be read ({problem.text})"
         error = errors.InvalidReplyError(
             f"The gateway responded with {response.status}, but the response {what}.",
-            body=response.body,
+            body=self._unparsed() if raw else response.body,
             **facts,
         )
         return self._failure(error, verdict)
@@ -278,7 +282,7 @@ class Exchange:
         return self._failure(error, evidence.judge_lost(seen))
 
     def _unparsed(self) -> bytes:
-        received = b"" if self.body is None else bytes(self.body.received)
+        received = b"" if self.body is None else bytes(self.body.recording.received)
         return hider(self._way.key, always=True)(received.decode("latin-1")).encode("latin-1")
 
     def _failure(self, error: errors.ChainHubError, verdict: Verdict) -> Failure:

@@ -12,6 +12,7 @@ import attrs
 from chainhub_async import errors
 from chainhub_async.errors import printable
 from chainhub_async.transport.evidence import AGAIN, Verdict, judge_connect
+from chainhub_async.transport.recorder import MalformedBodyError
 from chainhub_async.transport.session import BrokenOffError
 
 _SSL_BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
@@ -43,6 +44,8 @@ class Problem:
         text = printable(hide(f"{type(foreign).__name__}: {foreign}".removesuffix(": ")), 300)
         if isinstance(foreign, BrokenOffError):
             return cls("lost", printable(hide(str(foreign)), 300))
+        if isinstance(foreign, MalformedBodyError):
+            return cls("malformed", str(foreign))
         if isinstance(foreign, aiohttp.ClientHttpProxyError):
             return cls("proxy", f"the proxy responded with {foreign.status}", foreign.status)
         if isinstance(foreign, aiohttp.ClientProxyConnectionError):

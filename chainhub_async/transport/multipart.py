@@ -19,7 +19,7 @@ from chainhub_async.errors import ChainHubError
 from chainhub_async.images import ImageSource
 from chainhub_async.transport.messages import Part, Request
 from chainhub_async.transport.reading import opened
-from chainhub_async.transport.recorder import Recorder
+from chainhub_async.transport.recorder import Recorder, Recording
 from chainhub_async.transport.turns import take_turn
 
 # Bytes of a file that are read and written at a time. What the kernel does not take waits in memory
@@ -75,7 +75,7 @@ class Body(payload.Payload):
     Attributes:
         handed: bytes given to the transport so far; counted before they are given, so that fewer
             than `size` proves that the request was not sent completely.
-        received: the bytes of the response as they came, as many as are recorded.
+        recording: what the connection received for this attempt.
         error: why the body aborted itself, if it did.
         idle: whether nothing is being read or sent, not yet or not any more.
     """
@@ -99,7 +99,7 @@ class Body(payload.Payload):
         self._started = False
         self._finished: anyio.Event | None = None  # while somebody waits for it
         self.handed: int = 0
-        self.received: bytearray = bytearray()
+        self.recording: Recording = Recording()
         self.error: ChainHubError | None = None
         self.idle: bool = True
 
@@ -154,7 +154,7 @@ class Body(payload.Payload):
                 raise ConnectionResetError("the connection holds an unsolicited response")
             if self._transport is not None:
                 _set_water_marks(self._transport)
-                self.received = Recorder.start(self._transport)
+                self.recording = Recorder.start(self._transport)
             await self._write_segments(writer)
             self._transport = None  # from here on the connection may serve another call
         except ChainHubError as error:

@@ -1,4 +1,4 @@
-"""Keeps the bytes of a response, which aiohttp drops if it cannot parse them.
+"""Keeps the bytes of a response, which aiohttp drops if it cannot parse them, and tells of its end.
 
 They may be all that is left of an image that is paid for.
 """
@@ -9,11 +9,47 @@ import threading
 from asyncio import BufferedProtocol  # noqa: TID251 - anyio has no transports
 from typing import Any
 
+import aiohttp
+
 RECORDED = 1024 * 1024
 """Bytes that are kept of one response."""
 
 # As many as asyncio itself reads at a time.
 _READ = 256 * 1024
+
+
+class MalformedBodyError(Exception):
+    """What came after the headers is not HTTP."""
+
+
+class Recording:
+    """What a connection received for one call.
+
+    Attributes:
+        received: the bytes, up to `RECORDED`.
+    """
+
+    def __init__(self) -> None:
+        self.received: bytearray = bytearray()
+        self._content: aiohttp.StreamReader | None = None
+        self._has_ended = False
+
+    def is_read_from(self, content: aiohttp.StreamReader) -> None:
+        """Says where the body is read from: it gets no more once the connection has ended.
+
+        aiohttp says so too, but not if it closes the connection itself, because of chunks that are
+        malformed: whoever reads would wait for ever.
+        """
+        self._content = content
+        if self._has_ended:
+            self.end()
+
+    def end(self) -> None:
+        """The connection has ended."""
+        self._has_ended = True
+        content = self._content
+        if content is not None and not content.is_eof() and content.exception() is None:
+            content.set_exception(MalformedBodyError("its body is not valid HTTP"))
 
 
 class Recorder:
@@ -24,11 +60,11 @@ class Recorder:
 
     def __init__(self, protocol: Any) -> None:
         self._protocol = protocol
-        self._received = bytearray()
+        self._recording = Recording()
 
     @classmethod
-    def start(cls, transport: Any) -> bytearray:
-        """Returns what fills with the bytes that come from here on, up to `RECORDED`."""
+    def start(cls, transport: Any) -> Recording:
+        """Returns what fills with the bytes that come from here on."""
         recorder = transport.get_protocol()
         if not isinstance(recorder, Recorder):
             # asyncio's TLS drops what does not fit into a buffer when the connection ends.
@@ -37,14 +73,15 @@ class Recorder:
             transport.set_protocol(recorder)
         return recorder.begin()
 
-    def begin(self) -> bytearray:
+    def begin(self) -> Recording:
         """Returns what fills with the bytes that come from here on."""
-        self._received = bytearray()
-        return self._received
+        self._recording = Recording()
+        return self._recording
 
     def data_received(self, data: bytes) -> None:
         """Called by the event loop: bytes came."""
-        self._received += data[: RECORDED - len(self._received)]
+        received = self._recording.received
+        received += data[: RECORDED - len(received)]
         self._protocol.data_received(data)
 
     def eof_received(self) -> Any:
@@ -54,6 +91,7 @@ class Recorder:
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop: the connection is closed."""
         self._protocol.connection_lost(exc)
+        self._recording.end()
 
     def pause_writing(self) -> None:
         """Called by the event loop: the buffer is full."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
 
 from chainhub_async.testing.bad_answers import Redirect
-from chainhub_async.testing.bad_framing import BadFraming, Framing
+from chainhub_async.testing.bad_framing import BadChunk, BadFraming, Framing
 from chainhub_async.testing.faults import ResetAfter
 
 from .conftest import IMAGE, SHA
@@ -44,6 +45,16 @@ async def test_following_a_redirect_sends_the_image_again(server: MisbehavingSer
         assert await upload(session, server) == 200
     stolen = server.other_received[0]
     assert (stolen.image, stolen.header("X-Key")) == (SHA, "sk-secret")
+
+
+async def test_a_bad_chunk_is_waited_for(server: MisbehavingServer) -> None:
+    """The library closes the connection, and tells nobody: who reads waits until its time is up."""
+    server.script(BadChunk())
+    timeout = aiohttp.ClientTimeout(total=1)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        with pytest.raises(asyncio.TimeoutError):
+            await upload(session, server)
+    assert server.billed == {SHA: 1}
 
 
 async def test_broken_framing_looks_like_a_refusal(server: MisbehavingServer) -> None:

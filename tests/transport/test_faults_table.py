@@ -103,6 +103,7 @@ ROWS = [
     *(Row(b.Redirect(s), errors.RedirectError, MAYBE, 1, (SMALL,)) for s in (303, 304)),
     # Answers that cannot be read.
     *(Row(g.BadFraming(kind), INVALID, MAYBE, 1, (SMALL,)) for kind in g.Framing),
+    *(Row(g.BadChunk(pause), INVALID, MAYBE, 1, (SMALL,)) for pause in (0, 0.05, 0.5)),
     Row(f.CutHead(20), (LOST, INVALID), MAYBE),
     Row(f.CutHead(20, reset=True), LOST, MAYBE),
     Row(f.CutBody(10), INVALID, MAYBE),
@@ -188,3 +189,15 @@ async def test_a_refusal_does_not_hide_what_came_before(
         await hub.ideogram.replace_background(photo_of(SMALL), prompt="a forest")
     assert [attempt.billed for attempt in caught.value.attempts] == [MAYBE, NO]
     assert caught.value.billed is MAYBE
+
+
+async def test_what_follows_a_bad_chunk_is_kept(
+    server: MisbehavingServer, make_hub: MakeHub
+) -> None:
+    """The URL of what may be paid for can be found in it, though the rest cannot be read."""
+    server.script(g.BadChunk())
+    with pytest.raises(INVALID, match="not valid HTTP") as caught:
+        await make_hub(server).ideogram.replace_background(photo_of(SMALL), prompt="a forest")
+    assert isinstance(caught.value, INVALID)
+    assert b"\r\nzz\r\n" in caught.value.body
+    assert caught.value.body.endswith(b"\r\n0\r\n\r\n")
