@@ -66,9 +66,15 @@ def main() -> None:
     parser.add_argument("--to", type=Path, default=HERE, help="where goals.md and rates.png go")
     given = parser.parse_args()
     runs = read(given.runs)
-    text = (
-        f"# Goals\n\nWritten by `goals.py` from {len(runs)} runs. {LEGEND}\n\n"
-        f"{machine.sentence(runs[-1].machine)}\n\n{table(runs)}\n"
+    # Runs of one suite may be of another day.
+    measured_on = dict.fromkeys(machine.sentence(run.machine) for run in runs)
+    text = "\n\n".join(
+        [
+            "# Goals",
+            f"Written by `goals.py` from {len(runs)} runs. {LEGEND}",
+            *measured_on,
+            f"{table(runs)}\n",
+        ]
     )
     print(text)
     given.to.mkdir(exist_ok=True)
