@@ -21,15 +21,15 @@ from anyio.lowlevel import current_token
 
 from chainhub_async.errors import ClosedError
 from chainhub_async.process import after_fork, current_process, keep_for_ever, not_forked
-from chainhub_async.waking import Sleeper, wake
+from chainhub_async.waking import Sleeper, Waker
 
 PIECE = 0.5
 """Waits are cut into pieces: on Windows Ctrl-C does not interrupt a wait, only what follows it."""
 
-# Threads are woken together, for which the loop stands still: after one of its turns for every four
-# calls that are still under way, at once if there are fewer, and after sixteen turns from 64 calls
-# on, beyond which waiting longer gains nothing.
-_MOST_TURNS, _CALLS_PER_TURN = 16, 4
+# The loop stands still while threads are woken, which is done for many in a row: after one turn of
+# the loop for every four calls that are still under way, at once if there are fewer, and after
+# sixteen turns from 64 calls on, beyond which waiting longer gains nothing.
+_MOST_TURNS, _CALLS_PER_TURN, _MOST_IN_A_ROW = 16, 4, 64
 # Closed connections make calls under way fail, each with its own evidence; what goes on all the
 # same is cancelled after this long.
 _GRACE = 0.25
@@ -52,19 +52,29 @@ class Loop:
 
     Attributes:
         is_used: whether a call was submitted to it.
+        is_ending: whether it was told to end.
         is_exiting: whether it ends with the interpreter.
         waits_for: the loop for which its thread is waiting, as a callback may.
     """
 
     def __init__(self, last: Callable[[], Awaitable[object]]) -> None:
         self.is_used: bool = False
+        self.is_ending: bool = False
         self.is_exiting: bool = False
         self.waits_for: Loop | None = None
-        self._told = False
+        self._waker = Waker()
         self._stands_still = False
         self._last = last
         self._process = current_process()
-        self._ready = threading.Event()
+        # Held until it takes calls. No threading.Event, which an interruption may break.
+        self._ready = threading.Lock()
+        self._ready.acquire()
+        self._is_ready = False
+        # Held while the thread runs. The thread itself is not asked: before Python 3.13, one whose
+        # `is_alive` or `join` is interrupted counts as dead from then on.
+        self._alive = threading.Lock()
+        self._alive.acquire()
+        self._has_run = False
         self._native: Any = None
         self._changed: Any = None
         # With the tasks, which asyncio holds but weakly.
@@ -83,15 +93,22 @@ class Loop:
         """Whether it is the loop of the process that this one was forked from."""
         return self._process is not current_process()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its thread, in this process, has not ended."""
+        return not self._has_run and not self.is_inherited
+
     def start(self) -> None:
         """Starts the thread and waits until it takes calls."""
         with not_forked():  # the thread imports what anyio and asyncio need
             try:
                 self.thread.start()
             except RuntimeError as problem:
+                if isinstance(problem.__context__, KeyboardInterrupt):
+                    raise problem.__context__ from None  # its own wait was broken by that
                 raise ClosedError(f"The client's thread cannot be started: {problem}.") from None
-            while not self._ready.wait(PIECE) and self.thread.is_alive():
-                pass
+            while not self._is_ready and not self.is_inherited:
+                self._ready.acquire(timeout=PIECE)
         if self._native is None:  # such as for want of file descriptors: the next call tries again
             raise ClosedError(f"The client's event loop cannot be started ({self._failure}).")
 
@@ -104,9 +121,10 @@ class Loop:
         if self.is_inherited:
             # It is the parent's: even waking it would reach the parent.
             raise ClosedError("The client's event loop belongs to the parent process.")
+        # In this order, and the other way round in `_wake`, so that one sees what the other does.
         self._steps.append(step)
         if self._stands_still:
-            return  # it looks when it goes on
+            return
         try:
             self._native.call_soon_threadsafe(self._look)
         except (AttributeError, RuntimeError):
@@ -123,7 +141,7 @@ class Loop:
     def ended(self, call: Call) -> None:
         """Called by a call at its end; on the loop."""
         del self._calls[call]
-        if self._told and not self._calls:
+        if self.is_ending and not self._calls:
             self._changed.set()
         self._waking.append(call)
         if len(self._waking) == 1:
@@ -140,25 +158,29 @@ class Loop:
         if turns:
             self._native.call_soon(self._wake, turns - 1)
             return
-        waking, self._waking = self._waking, []
+        waking, self._waking = self._waking[:_MOST_IN_A_ROW], self._waking[_MOST_IN_A_ROW:]
         self._stands_still = True
-        try:
-            wake(waking)
-        finally:
-            self._stands_still = False
-            self._look()
+        self._waker.wake(waking)
+        self._stands_still = False
+        if self._steps:
+            self._native.call_soon(self._look)
+        if self._waking:
+            self._native.call_soon(self._wake)
 
     def end(self) -> None:
         """Tells the loop to end, and does not wait."""
-        self._told = True
+        self.is_ending = True
         with suppress(ClosedError):
             self.post(lambda: None)
 
     def join(self, longest: float = float("inf")) -> None:
         """Waits until the loop has ended, unless that is its own thread."""
         until, own = time.monotonic() + longest, self.thread is threading.current_thread()
-        while self.thread.is_alive() and not own and (left := until - time.monotonic()) > 0:
-            self.thread.join(min(PIECE, left))
+        while self.is_running and not own and (left := until - time.monotonic()) > 0:
+            if self._alive.acquire(timeout=min(PIECE, left)):
+                self._alive.release()  # for whoever else waits
+        if self._has_run and not own:
+            self.thread.join(PIECE)  # it has nothing more to do
 
     def _run(self) -> None:
         _running.add(self)
@@ -168,14 +190,18 @@ class Loop:
             anyio.run(self._main)
         except BaseException as problem:
             self._failure = f"{type(problem).__name__}: {problem}"
-        wake(self._waking)
+        # The loop has ended: there is nothing to stand still for, and nothing more is posted.
+        for call in self._waking:
+            call.wake(None)
         _running.discard(self)
-        self._ready.set()
+        self._has_run = True
+        self._takes_calls()
+        self._alive.release()
 
     async def _main(self) -> None:
         self._native, self._changed = current_token().native_token, anyio.Event()
-        self._ready.set()
-        while not self._told:
+        self._takes_calls()
+        while not self.is_ending:
             await self._change()
         if self._broken is not None:
             raise self._broken
@@ -185,11 +211,16 @@ class Loop:
         with anyio.move_on_after(_GRACE):
             while self._calls:
                 await self._change()
-        for call, task in list(self._calls.items()):
-            call.cancel()
-            task.add_done_callback(partial(self._end_unbegun, call))
         while self._calls:
+            for call, task in list(self._calls.items()):  # some may have begun only now
+                call.cancel()
+                task.add_done_callback(partial(self._end_unbegun, call))
             await self._change()
+
+    def _takes_calls(self) -> None:
+        if not self._is_ready:
+            self._is_ready = True
+            self._ready.release()
 
     async def _change(self) -> None:
         self._changed = anyio.Event()
@@ -200,8 +231,8 @@ class Loop:
             while self._steps:
                 self._steps.popleft()()
         except BaseException as problem:
-            self._broken, self._told = problem, True
-        if self._told:
+            self._broken, self.is_ending = problem, True
+        if self.is_ending:
             self._changed.set()
 
 

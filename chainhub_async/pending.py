@@ -12,7 +12,6 @@ import anyio
 
 from chainhub_async.errors import Billed, CallCancelledError, ChainHubError, ClosedError
 from chainhub_async.loop import PIECE, Loop, waiting_for, would_wait_for_ever
-from chainhub_async.waking import nothing
 
 T = TypeVar("T")
 
@@ -29,7 +28,8 @@ class PortalCall(Generic[T]):
         # lock of its own, and a signal handler that makes a call just then would wait for ever.
         self._end = threading.Lock()
         self._end.acquire()
-        self._then: Callable[[], None] = nothing
+        self._waits = False
+        self._then: Callable[[], None] | None = None
         self._values: list[T] = []
         self._error: BaseException | None = None
         self._cancelled: BaseException | None = None
@@ -89,10 +89,16 @@ class PortalCall(Generic[T]):
         with waiting_for(loop):
             if would_wait_for_ever(loop):
                 return  # on its own thread, such as in a finalizer
-            while not self._ended and loop.thread.is_alive():
-                self._end.acquire(timeout=PIECE)
-        then, self._then = self._then, nothing
-        then()
+            self._waits = True
+            try:
+                while not self._ended and loop.is_running:
+                    self._end.acquire(timeout=PIECE)
+            finally:
+                # First of all, interrupted or not: the loop and other threads wait for this.
+                self._waits = False
+                then, self._then = self._then, None
+                if then is not None:
+                    then()
 
     def abandon(self) -> None:
         """Cancels the call and waits until it has ended; in the caller's thread."""
@@ -131,7 +137,7 @@ class PortalCall(Generic[T]):
         if self._scope is not None:
             self._scope.cancel()
         elif not self._begun:
-            self.wake(nothing)  # it was interrupted before it was handed over
+            self.wake(None)  # it was interrupted before it was handed over
 
     async def run(self, loop: Loop) -> None:
         """Makes the call."""
@@ -154,11 +160,14 @@ class PortalCall(Generic[T]):
             start = None
             loop.ended(self)
 
-    def wake(self, then: Callable[[], None]) -> None:
-        """Wakes the thread that waits for the end, which calls `then`; in any thread."""
-        self._then, self._ended = then, True
+    def wake(self, then: Callable[[], None] | None) -> bool:
+        """Wakes the thread that waits for the end; see `Sleeper`."""
+        # In this order: the thread may be awake already, and looks for `then` once it has ended.
+        self._then = then
+        self._ended = True
         with suppress(RuntimeError):  # it was woken before
             self._end.release()
+        return self._waits
 
 
 def _context() -> Context:

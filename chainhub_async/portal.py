@@ -18,6 +18,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+# Seconds.
+_LONGEST_START = 30.0
+
+
 class _Runner(ABC):
     """Runs calls to their end for callers that may be interrupted."""
 
@@ -76,7 +80,7 @@ class _Home:
 
     def __init__(self) -> None:
         # Signal handlers and finalizers run between any two steps, and may make calls as well.
-        self.lock = threading.RLock()
+        self.opening = threading.RLock()
         self.loop: Loop | None = None
 
 
@@ -95,10 +99,8 @@ class Portal(_Runner):
 
     def close(self) -> None:
         """Ends the loop and waits for it. Calls in progress in other threads fail."""
-        home = self._home
-        with home.lock:
-            self._closed = True
-            loop = home.loop
+        self._closed = True
+        loop = self._home.loop
         if loop is not None:
             loop.end()
             with waiting_for(loop):
@@ -124,21 +126,38 @@ class Portal(_Runner):
         Raises:
             ClosedError: as for `run`.
         """
-        home = self._home
-        with home.lock:
-            if self._closed:
-                raise ClosedError("The client is closed; create a new one.")
-            loop = home.loop or self._open(home)
-            with about_to_wait_for(loop):
-                if would_wait_for_ever(loop):
-                    raise ClosedError(
-                        "A blocking call was made from on_event, on the event loop of this client "
-                        "or of one that is waiting for it, where it would deadlock. Make it from "
-                        "another thread, or await the same call of an AsyncChainHub."
-                    )
-                work.submit(loop)
+        loop = self._loop()
+        with about_to_wait_for(loop):
+            if would_wait_for_ever(loop):
+                raise ClosedError(
+                    "A blocking call was made from on_event, on the event loop of this client "
+                    "or of one that is waiting for it, where it would deadlock. Make it from "
+                    "another thread, or await the same call of an AsyncChainHub."
+                )
+            work.submit(loop)
 
-    def _open(self, home: _Home) -> Loop:
+    def _loop(self) -> Loop:
+        home = self._home
+        if home.loop is None and not self._closed:
+            # Held for this only, and not waited for without end: on top of who holds it, a signal
+            # handler may call another client, whose loop wants it as well.
+            held = False
+            try:
+                held = home.opening.acquire(timeout=_LONGEST_START)
+                if home.loop is None and held:
+                    self._open(home)
+            finally:
+                if held:
+                    home.opening.release()
+            if not held:
+                raise ClosedError(
+                    f"Another thread did not start the client's loop within {_LONGEST_START:g} s."
+                )
+        if self._closed or home.loop is None:
+            raise ClosedError("The client is closed; create a new one.")
+        return home.loop
+
+    def _open(self, home: _Home) -> None:
         loop = Loop(self._last)
         try:
             loop.start()
@@ -147,9 +166,8 @@ class Portal(_Runner):
                 # What drops the portal may hold any lock: the loop is told, and not waited for.
                 weakref.finalize(self, loop.end).atexit = False
         finally:
-            if home.loop is not loop:
+            if home.loop is not loop or self._closed:
                 loop.end()
-        return loop if home.loop is None else home.loop
 
 
 class TiedPortal(_Runner):

@@ -1,7 +1,8 @@
 """Wakes waiting threads, one after another.
 
-A thread that is woken waits for the GIL. Were many woken at once, or did the loop go on meanwhile,
-they would take it from each other at every system call, at the price of several context switches.
+A thread that is woken needs the GIL, and what holds it lets go at every system call: were many
+woken at once, or did the loop go on meanwhile, they would take it from each other time and again.
+(`benchmarks/blocking_calls.py` measures 64 threads.)
 """
 
 from __future__ import annotations
@@ -12,15 +13,44 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-# In seconds. A thread may not wake the next: its caller does not wait yet, or was interrupted.
-_LONGEST_TURN = 0.005
+# Seconds, and what it then takes to get the GIL. A thread may fail to wake the next.
+_LONGEST_STAND = 0.005
+# Where threads compute and so keep the GIL, it is no use: after a chain that broke, so many times
+# threads are woken all at once, and twice as many after the next, up to the second number.
+_FIRST_PAUSE, _LONGEST_PAUSE = 8, 512
 
 
 class Sleeper(Protocol):
     """Stands for a thread that waits."""
 
-    def wake(self, then: Callable[[], None]) -> None:
-        """Wakes the thread, which calls `then` as soon as it runs. May be called again."""
+    def wake(self, then: Callable[[], None] | None) -> bool:
+        """Wakes the thread, which calls `then` as soon as it runs; in any thread. Never raises.
+
+        Of several times the last counts. Returns whether the thread waits, and will call it.
+        """
+
+
+class Waker:
+    """Wakes the threads of a loop; on the loop."""
+
+    def __init__(self) -> None:
+        self._at_once = self._pause = 0
+
+    def wake(self, sleepers: Sequence[Sleeper]) -> None:
+        """Wakes threads; if it is of use, waits until each of them has run."""
+        if len(sleepers) > 1 and not self._at_once:
+            chain = _Chain(sleepers)
+            chain.wake_next()
+            if chain.wait():
+                self._pause = 0
+                return
+            chain.cut()
+            self._at_once = self._pause = min(max(_FIRST_PAUSE, 2 * self._pause), _LONGEST_PAUSE)
+        elif self._at_once:
+            self._at_once -= 1
+        # Who had been woken already, or is now by a thread of the chain, is none the worse for it.
+        for sleeper in sleepers:
+            sleeper.wake(None)
 
 
 class _Chain:
@@ -32,35 +62,19 @@ class _Chain:
         self._end.acquire()
 
     def wake_next(self) -> None:
-        """Wakes the next thread."""
+        """Wakes the next thread, or the loop after the last."""
         try:
-            sleeper = self._sleepers.popleft()
+            while not self._sleepers.popleft().wake(self.wake_next):
+                pass
         except IndexError:
-            with suppress(RuntimeError):  # one that came too late had been woken twice
+            # By a thread that ran late, after the loop has given up waiting, for the second time.
+            with suppress(RuntimeError):
                 self._end.release()
-        else:
-            sleeper.wake(self.wake_next)
 
-    def has_ended(self) -> bool:
-        """Waits until all threads have run, and returns whether they have."""
-        return self._end.acquire(timeout=_LONGEST_TURN)
+    def wait(self) -> bool:
+        """Waits for the end, and returns whether it came in time."""
+        return self._end.acquire(timeout=_LONGEST_STAND)
 
-    def break_off(self) -> None:
-        """Leaves the other threads asleep."""
+    def cut(self) -> None:
+        """Has nobody woken by a thread any more."""
         self._sleepers.clear()
-
-
-def nothing() -> None:
-    """Does nothing."""
-
-
-def wake(sleepers: Sequence[Sleeper]) -> None:
-    """Wakes threads, and waits until each of them has run, but not for long."""
-    if len(sleepers) > 1:
-        chain = _Chain(sleepers)
-        chain.wake_next()
-        if chain.has_ended():
-            return
-        chain.break_off()
-    for sleeper in sleepers:
-        sleeper.wake(nothing)

@@ -449,3 +449,104 @@ def test_a_name_server_that_does_not_answer(start: Start, way: str) -> None:
     time.sleep(0.3)  # a signal just before the event loop waits is noticed after that wait
     program.interrupt()
     assert program.end(within=4.5) == [said.get(way, "ended")]
+
+
+def test_while_it_closes(start: Start) -> None:
+    """The loop goes on to its end, and closing again waits for that, as does the program's end."""
+    program = start(
+        """
+import anyio
+from chainhub_async.portal import Portal
+
+async def last():
+    await anyio.sleep(1)
+    say("last")
+
+async def nothing(): pass
+
+portal = Portal(last)
+portal.run(nothing)
+threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
+try:
+    portal.close()
+except KeyboardInterrupt:
+    say("interrupted")
+portal.close()
+say("closed")
+"""
+    )
+    assert program.end() == ["interrupted", "last", "closed"]
+
+
+def test_thousands_of_times(start: Start) -> None:
+    """Wherever a call is interrupted, those after it work."""
+    program = start(
+        """
+import anyio
+from chainhub_async.portal import Portal
+
+async def nothing(): await anyio.sleep(0)
+
+portal, struck, calling = Portal(nothing), 0, False
+portal.run(nothing)
+
+def strike(*_):
+    global struck, calling
+    if calling:
+        calling, struck = False, struck + 1
+        raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, strike)
+signal.setitimer(signal.ITIMER_REAL, 0.0007, 0.0007)
+until = time.monotonic() + 4
+while time.monotonic() < until:
+    try:
+        try:
+            calling = True
+            portal.run(nothing)
+        finally:
+            calling = False
+    except KeyboardInterrupt:
+        pass
+signal.setitimer(signal.ITIMER_REAL, 0)
+say(struck > 100, portal.run(nothing))
+"""
+    )
+    assert program.end() == ["True None"]
+
+
+def test_a_signal_handler_that_calls_another_client(start: Start) -> None:
+    """Its callbacks may call the client that the signal came upon, in the midst of a call."""
+    program = start(
+        """
+from chainhub_async import portal as module
+from chainhub_async.portal import Portal
+
+async def nothing(): pass
+
+first, second = Portal(nothing), Portal(nothing)
+first.run(nothing)
+second.run(nothing)
+
+async def call_back():
+    second.run(nothing)
+
+def handle(*_):
+    first.run(call_back)
+    say("handled")
+
+signal.signal(signal.SIGINT, handle)
+about, main, struck = module.about_to_wait_for, threading.main_thread(), []
+
+def strike_once(loop):
+    if threading.current_thread() is main and not struck:
+        struck.append(1)
+        signal.raise_signal(signal.SIGINT)
+    return about(loop)
+
+module.about_to_wait_for = strike_once
+second.run(nothing)
+say("called")
+"""
+    )
+    assert program.end() == ["handled", "called"]

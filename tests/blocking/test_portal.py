@@ -592,6 +592,24 @@ def test_a_thread_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
     portal.close()
 
 
+def test_interrupted_while_a_thread_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interruption may break the wait in `Thread.start`, which then raises another error."""
+
+    def broken(_: object) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            threading.Lock().release()
+
+    portal = Portal(nothing)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", broken)
+        with pytest.raises(KeyboardInterrupt):
+            portal.run(nothing)
+    assert portal.run(anyio.sleep, 0) is None
+    portal.close()
+
+
 # --- dropping ---------------------------------------------------------------------------------
 
 

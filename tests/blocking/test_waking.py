@@ -11,7 +11,7 @@ import pytest
 from chainhub_async.loop import Loop
 from chainhub_async.pending import PortalCall
 from chainhub_async.portal import Portal
-from chainhub_async.waking import nothing, wake
+from chainhub_async.waking import Waker
 
 
 class Asleep:
@@ -22,21 +22,23 @@ class Asleep:
         self.lock.acquire()
         self.woken = woken
         self.goes_on = goes_on
-        self.then: Callable[[], None] = nothing
+        self.waits = True
+        self.then: Callable[[], None] | None = None
         self.seen: list[Asleep] = []
         self.thread = threading.Thread(target=self.sleep)
         self.thread.start()
 
-    def wake(self, then: Callable[[], None]) -> None:
+    def wake(self, then: Callable[[], None] | None) -> bool:
         if self not in self.woken:
             self.woken.append(self)
             self.then = then
             self.lock.release()
+        return self.waits
 
     def sleep(self) -> None:
         self.lock.acquire()
         self.seen = [*self.woken]
-        if self.goes_on:
+        if self.goes_on and self.then is not None:
             self.then()
 
 
@@ -49,7 +51,7 @@ def test_one_after_another() -> None:
     """Nobody is woken before the one ahead has run, and all have when it returns."""
     for _ in range(20):
         sleepers, woken = asleep(9)
-        wake(sleepers)
+        Waker().wake(sleepers)
         assert woken == sleepers
         for sleeper in sleepers:
             sleeper.thread.join(10)
@@ -62,21 +64,53 @@ def test_one_after_another() -> None:
 def test_one_that_does_not_go_on(stuck: int) -> None:
     """The others are not left asleep, and it may go on later."""
     sleepers, woken = asleep(9, stuck=stuck)
-    wake(sleepers)
+    Waker().wake(sleepers)
     for sleeper in sleepers:
         sleeper.thread.join(10)
     assert sorted(map(id, woken)) == sorted(map(id, sleepers))
     for sleeper in sleepers:
-        sleeper.then()
+        if sleeper.then is not None:
+            sleeper.then()
+
+
+def test_those_who_do_not_wait_yet_are_passed_over() -> None:
+    """The next is woken at once, and the loop does not wait for them."""
+    waker, (sleepers, woken) = Waker(), asleep(9, stuck=4)
+    sleepers[4].waits = False
+    waker.wake(sleepers)
+    assert woken == sleepers
+    assert not waker._at_once
+    for sleeper in sleepers:
+        sleeper.thread.join(10)
+
+
+def test_a_chain_that_broke_is_not_tried_again_at_once() -> None:
+    """Where it is no use, the loop soon stands still no more; and does again when it is."""
+    waker = Waker()
+    chained = 0
+    for _ in range(1000):
+        sleepers, _ = asleep(2, stuck=0)
+        waker.wake(sleepers)
+        chained += sleepers[0].then is not None
+        for sleeper in sleepers:
+            sleeper.thread.join(10)
+    assert 2 <= chained <= 8
+    for _ in range(1000):
+        sleepers, _ = asleep(2)
+        waker.wake(sleepers)
+        for sleeper in sleepers:
+            sleeper.thread.join(10)
+    assert waker._pause == 0
 
 
 def test_one_alone_is_not_waited_for() -> None:
     """Nor is nobody."""
-    wake([])
+    waker = Waker()
+    waker.wake([])
     [sleeper], woken = asleep(1, stuck=0)
-    wake([sleeper])
+    waker.wake([sleeper])
     assert woken == [sleeper]
-    assert sleeper.then is nothing
+    assert sleeper.then is None
     sleeper.thread.join(10)
 
 
@@ -92,11 +126,13 @@ class Call:
     def cancel(self) -> None:
         raise NotImplementedError
 
-    def wake(self, then: Callable[[], None]) -> None:
+    def wake(self, then: Callable[[], None] | None) -> bool:
         thread = threading.Thread(target=self.when_woken)
         thread.start()
         thread.join()
-        then()
+        if then is not None:
+            then()
+        return True
 
 
 def test_what_is_posted_while_the_loop_stands_still() -> None:
@@ -120,8 +156,8 @@ def test_what_is_posted_while_the_loop_stands_still() -> None:
 def test_woken_twice() -> None:
     """As when its turn comes late: the second time, nobody is told anything."""
     call = PortalCall(nothing_at_all)
-    call.wake(nothing)
-    call.wake(nothing)
+    call.wake(None)
+    call.wake(None)
     assert call.has_ended
 
 
