@@ -8,6 +8,7 @@ woken at once, or did the loop go on meanwhile, they would take it from each oth
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 8, 512
 class Sleeper(Protocol):
     """Stands for a thread that waits."""
 
+    @abstractmethod
     def wake(self, then: Callable[[], None] | None) -> bool:
         """Wakes the thread, which calls `then` as soon as it runs; in any thread. Never raises.
 
