@@ -50,7 +50,9 @@ def facts() -> dict[str, Any]:
 
 def sentence(known: dict[str, Any]) -> str:
     """Returns the facts in two lines."""
-    placed = "server and clients pinned to different cores" if known["pinned"] else "nothing pinned"
+    placed = "nothing pinned"
+    if known["pinned"]:
+        placed = "server and clients pinned to different cores, unless a cell says otherwise"
     versions = ", ".join(f"{name} {found}" for name, found in known["versions"].items())
     return (
         f"{known['date']}, revision {known['revision']}; {known['processor']}, "

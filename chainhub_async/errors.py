@@ -237,7 +237,7 @@ class TransportError(ChainHubError):
     """No usable response was received."""
 
     body: bytes = b""
-    """What came of one, at most 1 MiB: its body or, if no headers could be read, every byte."""
+    """What came of one, at most 1 MiB: its body or, if it is not valid HTTP, every byte."""
 
 
 class ConnectError(TransportError):

@@ -7,11 +7,12 @@ and dropped, or left behind in a forked process, it waits for its thread for eve
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from typing import Any, Protocol
@@ -21,14 +22,15 @@ from anyio.lowlevel import current_token
 
 from chainhub_async.errors import ClosedError
 from chainhub_async.process import after_fork, current_process, keep_for_ever, not_forked
+from chainhub_async.waits import Waiting, this_thread_runs
 from chainhub_async.waking import Sleeper, Waker
 
 PIECE = 0.5
 """Waits are cut into pieces: on Windows Ctrl-C does not interrupt a wait, only what follows it."""
 
-# The loop stands still while threads are woken, which is done for many in a row: after one turn of
-# the loop for every four calls that are still under way, at once if there are fewer, and after
-# sixteen turns from 64 calls on, beyond which waiting longer gains nothing.
+# Waking stops the loop, so it is put off to wake many in a row: one turn of the loop for every four
+# calls that are still under way, at most sixteen, beyond which nothing is gained. More than 64
+# threads would hold up the loop for longer than it may stand still.
 _MOST_TURNS, _CALLS_PER_TURN, _MOST_IN_A_ROW = 16, 4, 64
 # Closed connections make calls under way fail, each with its own evidence; what goes on all the
 # same is cancelled after this long.
@@ -38,7 +40,7 @@ _LONGEST_EXIT = 5.0
 
 
 class Call(Sleeper, Protocol):
-    """What a loop runs for a thread that waits, and which is woken soon after `run` has ended."""
+    """What a loop runs for a thread that waits; the thread is woken soon after `run` has ended."""
 
     async def run(self, loop: Loop) -> None:
         """Makes the call; its last step is `loop.ended(self)`."""
@@ -61,7 +63,7 @@ class Loop:
         self.is_used: bool = False
         self.is_ending: bool = False
         self.is_exiting: bool = False
-        self.waits_for: Loop | None = None
+        self.waits_for: Waiting | None = None
         self._waker = Waker()
         self._stands_still = False
         self._last = last
@@ -95,17 +97,20 @@ class Loop:
 
     @property
     def is_running(self) -> bool:
-        """Whether its thread, in this process, has not ended."""
+        """Whether its thread has yet to end; never so in a forked process."""
         return not self._has_run and not self.is_inherited
 
     def start(self) -> None:
         """Starts the thread and waits until it takes calls."""
         with not_forked():  # the thread imports what anyio and asyncio need
+            handled = sys.exc_info()[1]  # by the caller
             try:
                 self.thread.start()
             except RuntimeError as problem:
-                if isinstance(problem.__context__, KeyboardInterrupt):
-                    raise problem.__context__ from None  # its own wait was broken by that
+                broken_by = problem.__context__
+                if broken_by is not None and broken_by is not handled:
+                    # A signal handler raised it in the wait of `Thread.start`, which it breaks.
+                    raise broken_by from None
                 raise ClosedError(f"The client's thread cannot be started: {problem}.") from None
             while not self._is_ready and not self.is_inherited:
                 self._ready.acquire(timeout=PIECE)
@@ -160,8 +165,10 @@ class Loop:
             return
         waking, self._waking = self._waking[:_MOST_IN_A_ROW], self._waking[_MOST_IN_A_ROW:]
         self._stands_still = True
-        self._waker.wake(waking)
-        self._stands_still = False
+        try:
+            self._waker.wake(waking)
+        finally:
+            self._stands_still = False
         if self._steps:
             self._native.call_soon(self._look)
         if self._waking:
@@ -180,11 +187,11 @@ class Loop:
             if self._alive.acquire(timeout=min(PIECE, left)):
                 self._alive.release()  # for whoever else waits
         if self._has_run and not own:
-            self.thread.join(PIECE)  # it has nothing more to do
+            self.thread.join(PIECE)  # so that `threading.enumerate` no longer shows it
 
     def _run(self) -> None:
         _running.add(self)
-        _here.loop = self
+        this_thread_runs(self)
         # Should it break, the calls under way and those to come are told that it has ended.
         try:
             anyio.run(self._main)
@@ -195,12 +202,12 @@ class Loop:
             call.wake(None)
         _running.discard(self)
         self._has_run = True
-        self._takes_calls()
+        self._let_starter_go()
         self._alive.release()
 
     async def _main(self) -> None:
         self._native, self._changed = current_token().native_token, anyio.Event()
-        self._takes_calls()
+        self._let_starter_go()
         while not self.is_ending:
             await self._change()
         if self._broken is not None:
@@ -217,7 +224,7 @@ class Loop:
                 task.add_done_callback(partial(self._end_unbegun, call))
             await self._change()
 
-    def _takes_calls(self) -> None:
+    def _let_starter_go(self) -> None:
         if not self._is_ready:
             self._is_ready = True
             self._ready.release()
@@ -237,53 +244,6 @@ class Loop:
 
 
 _running: set[Loop] = set()
-# The loop whose thread this is.
-_here = threading.local()
-
-
-def waiting_for(loop: Loop) -> AbstractContextManager[None]:
-    """Surrounds a wait for what `loop` does."""
-    here: Loop | None = getattr(_here, "loop", None)
-    return _IN_ANY_THREAD if here is None else _waiting_for(loop, here, goes_on=False)
-
-
-def about_to_wait_for(loop: Loop) -> AbstractContextManager[None]:
-    """Surrounds what comes before a wait; `waiting_for` follows unless it fails."""
-    here: Loop | None = getattr(_here, "loop", None)
-    return _IN_ANY_THREAD if here is None else _waiting_for(loop, here, goes_on=True)
-
-
-# Most threads are not those of loops, and shall not pay for what these have to do.
-_IN_ANY_THREAD = nullcontext()
-
-
-@contextmanager
-def _waiting_for(loop: Loop, here: Loop, *, goes_on: bool) -> Generator[None, None, None]:
-    here.waits_for = loop
-    try:
-        yield
-    except BaseException:
-        goes_on = False
-        raise
-    finally:
-        if not goes_on:
-            here.waits_for = None
-
-
-def would_wait_for_ever(loop: Loop) -> bool:
-    """Returns whether `loop` waits, through others or itself, for the thread that is asking.
-
-    To be asked within `about_to_wait_for`: of two that ask at once, one sees the other then.
-    """
-    here: Loop | None = getattr(_here, "loop", None)
-    if here is None:
-        return False
-    seen: set[Loop] = set()
-    ahead: Loop | None = loop
-    while ahead is not None and ahead is not here and ahead not in seen:
-        seen.add(ahead)
-        ahead = ahead.waits_for
-    return ahead is here
 
 
 @atexit.register

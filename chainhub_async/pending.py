@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 import anyio
 
 from chainhub_async.errors import Billed, CallCancelledError, ChainHubError, ClosedError
-from chainhub_async.loop import PIECE, Loop, waiting_for, would_wait_for_ever
+from chainhub_async.loop import PIECE, Loop
+from chainhub_async.waits import waiting_for, would_wait_for_ever
 
 T = TypeVar("T")
 
@@ -94,7 +95,8 @@ class PortalCall(Generic[T]):
                 while not self._ended and loop.is_running:
                     self._end.acquire(timeout=PIECE)
             finally:
-                # First of all, interrupted or not: the loop and other threads wait for this.
+                # First of all, also if interrupted: the loop and other threads wait for it. In this
+                # order, see `wake`.
                 self._waits = False
                 then, self._then = self._then, None
                 if then is not None:
@@ -161,8 +163,9 @@ class PortalCall(Generic[T]):
             loop.ended(self)
 
     def wake(self, then: Callable[[], None] | None) -> bool:
-        """Wakes the thread that waits for the end; see `Sleeper`."""
-        # In this order: the thread may be awake already, and looks for `then` once it has ended.
+        """Wakes the thread that waits for the end, see `Sleeper`; in any thread."""
+        # `_then` is set before `_ended`, and `_waits` read after both; `wait` clears `_waits`
+        # before it looks for `_then`. So if this returns True, `then` will be called.
         self._then = then
         self._ended = True
         with suppress(RuntimeError):  # it was woken before

@@ -10,15 +10,16 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from chainhub_async.errors import Billed, CallCancelledError, ChainHubError, ClosedError
-from chainhub_async.loop import Loop, about_to_wait_for, waiting_for, would_wait_for_ever
+from chainhub_async.loop import Loop
 from chainhub_async.pending import PortalCall
 from chainhub_async.process import Process, current_process
+from chainhub_async.waits import about_to_wait_for, waiting_for, would_wait_for_ever
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-
-# Seconds.
+# Seconds. Not for ever: on top of the thread that starts the loop, a signal handler may call
+# another client, one of whose callbacks calls this one, and waits here.
 _LONGEST_START = 30.0
 
 
@@ -139,8 +140,6 @@ class Portal(_Runner):
     def _loop(self) -> Loop:
         home = self._home
         if home.loop is None and not self._closed:
-            # Held for this only, and not waited for without end: on top of who holds it, a signal
-            # handler may call another client, whose loop wants it as well.
             held = False
             try:
                 held = home.opening.acquire(timeout=_LONGEST_START)

@@ -14,10 +14,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
-# Seconds, and what it then takes to get the GIL. A thread may fail to wake the next.
+# Seconds for a whole chain, which breaks where a thread is interrupted or computes. Getting the GIL
+# back comes on top.
 _LONGEST_STAND = 0.005
-# Where threads compute and so keep the GIL, it is no use: after a chain that broke, so many times
-# threads are woken all at once, and twice as many after the next, up to the second number.
+# Where threads compute, a chain is of no use: after one that broke, threads are woken all at once
+# so many times, and twice as many after each further one, up to the second number.
 _FIRST_PAUSE, _LONGEST_PAUSE = 8, 512
 
 
@@ -50,7 +51,7 @@ class Waker:
             self._at_once = self._pause = min(max(_FIRST_PAUSE, 2 * self._pause), _LONGEST_PAUSE)
         elif self._at_once:
             self._at_once -= 1
-        # Who had been woken already, or is now by a thread of the chain, is none the worse for it.
+        # Waking a thread twice does no harm.
         for sleeper in sleepers:
             sleeper.wake(None)
 
@@ -69,7 +70,7 @@ class _Chain:
             while not self._sleepers.popleft().wake(self.wake_next):
                 pass
         except IndexError:
-            # By a thread that ran late, after the loop has given up waiting, for the second time.
+            # Reached more than once if a thread runs late, or woke by itself.
             with suppress(RuntimeError):
                 self._end.release()
 
@@ -78,5 +79,5 @@ class _Chain:
         return self._end.acquire(timeout=_LONGEST_STAND)
 
     def cut(self) -> None:
-        """Has nobody woken by a thread any more."""
+        """From now on no thread wakes another."""
         self._sleepers.clear()

@@ -177,8 +177,9 @@ class Exchange:
 
     async def _read(self, reply: aiohttp.ClientResponse) -> bool:
         unpacker = Unpacker(reply.headers.get("content-encoding"))
+        # Without a body nothing is recorded: such a call costs nothing, and ends with its deadline.
         if self.body is not None:
-            self.body.recording.is_read_from(reply.content)
+            self.body.recording.watch(reply.content)
         async for chunk in reply.content.iter_any():
             self._content += unpacker.feed(chunk, REPLY_LIMIT + 1 - len(self._content))
             if len(self._content) > REPLY_LIMIT:
@@ -245,7 +246,7 @@ class Exchange:
             )
             return self._failure(late, verdict)
         whole = problem.kind in {"early", "oversize"}
-        # After the place that is malformed there may be more, readable unless it is compressed.
+        # Every byte, since more may follow the malformed place; compressed ones are of no use.
         raw = problem.kind == "malformed" and response.header("content-encoding") is None
         what = problem.text if whole else f"could not be read ({problem.text})"
         error = errors.InvalidReplyError(

@@ -1,4 +1,4 @@
-"""Keeps the bytes of a response, which aiohttp drops if it cannot parse them, and tells of its end.
+"""Keeps the bytes of a response that aiohttp cannot parse, and ends the wait for the rest.
 
 They may be all that is left of an image that is paid for.
 """
@@ -34,18 +34,18 @@ class Recording:
         self._content: aiohttp.StreamReader | None = None
         self._has_ended = False
 
-    def is_read_from(self, content: aiohttp.StreamReader) -> None:
-        """Says where the body is read from: it gets no more once the connection has ended.
+    def watch(self, content: aiohttp.StreamReader) -> None:
+        """Says where the body is read from, so that whoever reads is told of the connection's end.
 
-        aiohttp says so too, but not if it closes the connection itself, because of chunks that are
-        malformed: whoever reads would wait for ever.
+        aiohttp tells them too, but not if it closes the connection itself, because of chunks that
+        are malformed: they would wait for ever.
         """
         self._content = content
         if self._has_ended:
             self.end()
 
     def end(self) -> None:
-        """The connection has ended."""
+        """Has whoever still reads the body fail: the connection has ended, and nobody said so."""
         self._has_ended = True
         content = self._content
         if content is not None and not content.is_eof() and content.exception() is None:

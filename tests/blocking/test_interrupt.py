@@ -458,19 +458,24 @@ def test_while_it_closes(start: Start) -> None:
 import anyio
 from chainhub_async.portal import Portal
 
+told = threading.Event()
+
 async def last():
-    await anyio.sleep(1)
+    os.kill(os.getpid(), signal.SIGINT)
+    while not told.is_set():
+        await anyio.sleep(0.01)
+    await anyio.sleep(0.3)
     say("last")
 
 async def nothing(): pass
 
 portal = Portal(last)
 portal.run(nothing)
-threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
 try:
     portal.close()
 except KeyboardInterrupt:
     say("interrupted")
+    told.set()
 portal.close()
 say("closed")
 """
@@ -478,7 +483,7 @@ say("closed")
     assert program.end() == ["interrupted", "last", "closed"]
 
 
-def test_thousands_of_times(start: Start) -> None:
+def test_over_and_over(start: Start) -> None:
     """Wherever a call is interrupted, those after it work."""
     program = start(
         """

@@ -37,6 +37,7 @@ from chainhub_async import (
 from chainhub_async import loop as loop_module
 from chainhub_async import pending as pending_module
 from chainhub_async import portal as portal_module
+from chainhub_async import waits as waits_module
 from chainhub_async import waking as waking_module
 from chainhub_async.pending import PortalCall
 from chainhub_async.portal import Portal
@@ -588,23 +589,31 @@ def test_a_thread_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> None:
         patched.setattr(threading.Thread, "start", full)
         with pytest.raises(ClosedError, match="can't start new thread"):
             portal.run(nothing)
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:  # what is being handled is not what happened
+            with pytest.raises(ClosedError, match="can't start new thread"):
+                portal.run(nothing)
     assert portal.run(anyio.sleep, 0) is None
     portal.close()
 
 
-def test_interrupted_while_a_thread_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An interruption may break the wait in `Thread.start`, which then raises another error."""
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, ValueError])
+def test_interrupted_while_a_thread_starts(
+    kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a signal handler raises may break the wait in `Thread.start`, which raises another."""
 
     def broken(_: object) -> None:
         try:
-            raise KeyboardInterrupt
+            raise kind
         finally:
             threading.Lock().release()
 
     portal = Portal(nothing)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", broken)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(kind):
             portal.run(nothing)
     assert portal.run(anyio.sleep, 0) is None
     portal.close()
@@ -718,7 +727,8 @@ class Work:
 
 
 PORTAL_FILES = {
-    module.__file__ for module in (portal_module, pending_module, loop_module, waking_module)
+    module.__file__
+    for module in (portal_module, pending_module, loop_module, waits_module, waking_module)
 }
 
 

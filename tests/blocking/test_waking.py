@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
 
 import pytest
 
@@ -20,20 +19,21 @@ class Asleep:
     def __init__(self, woken: list[Asleep], *, goes_on: bool = True) -> None:
         self.lock = threading.Lock()
         self.lock.acquire()
+        self.once = threading.Lock()
         self.woken = woken
         self.goes_on = goes_on
-        self.waits = True
         self.then: Callable[[], None] | None = None
         self.seen: list[Asleep] = []
         self.thread = threading.Thread(target=self.sleep)
         self.thread.start()
 
     def wake(self, then: Callable[[], None] | None) -> bool:
-        if self not in self.woken:
-            self.woken.append(self)
-            self.then = then
-            self.lock.release()
-        return self.waits
+        with self.once:
+            if self not in self.woken:
+                self.woken.append(self)
+                self.then = then
+                self.lock.release()
+        return True
 
     def sleep(self) -> None:
         self.lock.acquire()
@@ -73,52 +73,56 @@ def test_one_that_does_not_go_on(stuck: int) -> None:
             sleeper.then()
 
 
+class Prompt:
+    """Runs as soon as it is woken, or never if it is stuck."""
+
+    def __init__(self, *, waits: bool = True, stuck: bool = False) -> None:
+        self.waits, self.stuck = waits, stuck
+        self.in_chain: list[bool] = []
+
+    def wake(self, then: Callable[[], None] | None) -> bool:
+        self.in_chain.append(then is not None)
+        if then is not None and self.waits and not self.stuck:
+            then()
+        return self.waits
+
+
 def test_those_who_do_not_wait_yet_are_passed_over() -> None:
-    """The next is woken at once, and the loop does not wait for them."""
-    waker, (sleepers, woken) = Waker(), asleep(9, stuck=4)
-    sleepers[4].waits = False
-    waker.wake(sleepers)
-    assert woken == sleepers
-    assert not waker._at_once
-    for sleeper in sleepers:
-        sleeper.thread.join(10)
+    """The next is woken at once, and nobody a second time, as after a chain that broke."""
+    sleepers = [Prompt(waits=number not in {0, 4, 8}) for number in range(9)]
+    Waker().wake(sleepers)
+    assert [sleeper.in_chain for sleeper in sleepers] == [[True]] * 9
 
 
 def test_a_chain_that_broke_is_not_tried_again_at_once() -> None:
     """Where it is no use, the loop soon stands still no more; and does again when it is."""
-    waker = Waker()
-    chained = 0
-    for _ in range(1000):
-        sleepers, _ = asleep(2, stuck=0)
-        waker.wake(sleepers)
-        chained += sleepers[0].then is not None
-        for sleeper in sleepers:
-            sleeper.thread.join(10)
-    assert 2 <= chained <= 8
-    for _ in range(1000):
-        sleepers, _ = asleep(2)
-        waker.wake(sleepers)
-        for sleeper in sleepers:
-            sleeper.thread.join(10)
-    assert waker._pause == 0
+    waker, stuck = Waker(), Prompt(stuck=True)
+    tried: list[int] = []
+    for turn in range(1600):
+        stuck.in_chain.clear()
+        waker.wake([stuck, Prompt()])
+        if stuck.in_chain[0]:
+            tried.append(turn)
+    assert tried == [0, 9, 26, 59, 124, 253, 510, 1023, 1536]
+    prompt = Prompt()
+    while not any(prompt.in_chain):
+        waker.wake([prompt, Prompt()])
+    waker.wake([prompt, Prompt()])
+    assert prompt.in_chain[-2:] == [True, True]
 
 
 def test_one_alone_is_not_waited_for() -> None:
-    """Nor is nobody."""
-    waker = Waker()
-    waker.wake([])
-    [sleeper], woken = asleep(1, stuck=0)
-    waker.wake([sleeper])
-    assert woken == [sleeper]
-    assert sleeper.then is None
-    sleeper.thread.join(10)
+    """It has nobody to wake."""
+    sleeper = Prompt(stuck=True)
+    Waker().wake([sleeper])
+    assert sleeper.in_chain == [False]
 
 
 class Call:
-    """A call that ends at once, and whose thread has a step posted when it is woken."""
+    """A call that ends at once, and whose thread posts a step when it is woken."""
 
-    def __init__(self, when_woken: Callable[[], None]) -> None:
-        self.when_woken = when_woken
+    def __init__(self, loop: Loop, step: Callable[[], None]) -> None:
+        self.loop, self.step = loop, step
 
     async def run(self, loop: Loop) -> None:
         loop.ended(self)
@@ -127,7 +131,7 @@ class Call:
         raise NotImplementedError
 
     def wake(self, then: Callable[[], None] | None) -> bool:
-        thread = threading.Thread(target=self.when_woken)
+        thread = threading.Thread(target=self.loop.post, args=[self.step])
         thread.start()
         thread.join()
         if then is not None:
@@ -135,13 +139,20 @@ class Call:
         return True
 
 
-def test_what_is_posted_while_the_loop_stands_still() -> None:
+def test_what_is_posted_while_the_loop_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not announced then, for the price of a system call, but done all the same."""
     portal, done = Portal(nothing_at_all), [threading.Event() for _ in range(12)]
     portal.run(nothing_at_all)
     loop = portal._home.loop
     assert loop
-    calls = [Call(partial(loop.post, event.set)) for event in done]
+    announce, announced = loop._native.call_soon_threadsafe, list[object]()
+
+    def counted(step: Callable[[], None]) -> object:
+        announced.append(step)
+        return announce(step)
+
+    monkeypatch.setattr(loop._native, "call_soon_threadsafe", counted)
+    calls = [Call(loop, event.set) for event in done]
 
     def begin_all() -> None:
         for call in calls:
@@ -150,6 +161,7 @@ def test_what_is_posted_while_the_loop_stands_still() -> None:
     loop.post(begin_all)
     for event in done:
         assert event.wait(10)
+    assert len(announced) == 1  # the first step, which begins them all
     portal.close()
 
 
