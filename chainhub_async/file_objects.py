@@ -80,7 +80,7 @@ async def contents(file: Any, limit: int) -> bytes | FileBehind:
         ) from problem
     if not data:
         raise InvalidImageError(
-            "The image's file object is at its end: seek to where the image starts."
+            "The image's file object is empty, or at its end: seek to where the image starts."
         )
     return data
 

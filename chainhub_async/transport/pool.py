@@ -144,7 +144,8 @@ class Pool:
             raise ClosedError(
                 "AsyncChainHub works on asyncio only, since its connections are aiohttp's; this "
                 "is another event loop, such as trio's. Call the blocking ChainHub in a thread "
-                "instead: await trio.to_thread.run_sync(hub.ideogram.replace_background, image)."
+                "instead: await trio.to_thread.run_sync(partial(call, image, prompt=...)) with "
+                "call = hub.ideogram.replace_background."
             )
         claim = self._claim.last(loop)
         if not claim.is_of(loop):
