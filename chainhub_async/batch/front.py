@@ -122,8 +122,7 @@ class AsyncBatch:
                 # Without the error: it is the caller's own, and is not to be wrapped in a group.
                 await group.__aexit__(None, None, None)
             finally:
-                with anyio.CancelScope(shield=True):
-                    await anyio.to_thread.run_sync(engine.ledger.close)
+                await _Closing(engine.ledger).ended()
 
     def run(self, requests: Requests) -> AsyncIterator[Outcome]:
         """Makes the calls and returns an iterator over their outcomes.
@@ -243,6 +242,31 @@ class _Opening:
                 ledger.close()
             self._opened = ledger
         return ledger
+
+
+class _Closing:
+    """Closes a ledger in a thread; a cancellation does not leave it open."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self._has_begun = False
+
+    async def ended(self) -> None:
+        """Waits until it is closed."""
+        try:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._close)
+        finally:
+            # A task may also be cancelled by itself, from which no scope is a shield, before the
+            # thread has begun. One that has ends by itself.
+            self._close()
+
+    def _close(self) -> None:
+        with self._lock:
+            begins, self._has_begun = not self._has_begun, True
+        if begins:
+            self._ledger.close()
 
 
 def check_iterable(requests: object) -> None:

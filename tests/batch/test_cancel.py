@@ -248,3 +248,24 @@ async def test_cancelled_while_opening(hub: AsyncChainHub, ledger: Path) -> None
             while _is_locked(ledger):
                 await anyio.sleep(0.01)
     assert states(await run(hub, many(1), ledger=ledger)) == ["ACCEPTED"]
+
+
+async def test_cancelled_while_closing(hub: AsyncChainHub, ledger: Path) -> None:
+    """Nor does one that is cancelled while it closes, at whatever turn of the event loop."""
+    for turns in range(30):
+        inside = asyncio.Event()
+
+        async def opened(inside: asyncio.Event = inside) -> None:
+            async with hub.batch(ledger=ledger):
+                inside.set()
+
+        task = asyncio.ensure_future(opened())
+        await inside.wait()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        with anyio.fail_after(20):  # the thread that closes it ends by itself
+            while _is_locked(ledger):
+                await anyio.sleep(0.01)
