@@ -82,7 +82,13 @@ class _Home:
     def __init__(self) -> None:
         # Signal handlers and finalizers run between any two steps, and may make calls as well.
         self.opening = threading.RLock()
-        self.loop: Loop | None = None
+        # More than one if a signal handler opens another on top of who opens one: the first counts.
+        self.opened: list[Loop] = []
+
+    @property
+    def loop(self) -> Loop | None:
+        """The loop, if there is one."""
+        return self.opened[0] if self.opened else None
 
 
 class Portal(_Runner):
@@ -160,8 +166,8 @@ class Portal(_Runner):
         loop = Loop(self._last)
         try:
             loop.start()
-            if home.loop is None:  # else a signal handler was faster, on top of this very frame
-                home.loop = loop
+            home.opened.append(loop)
+            if home.loop is loop:
                 # What drops the portal may hold any lock: the loop is told, and not waited for.
                 weakref.finalize(self, loop.end).atexit = False
         finally:

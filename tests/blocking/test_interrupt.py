@@ -131,11 +131,20 @@ def test_before_it_was_sent(start: Start, emulator: Emulator) -> None:
     program = start(
         MEASURED
         + """
-hub = ChainHub(limits=Limits(in_flight=1))
+queued = []
+
+def note(event):
+    if isinstance(event, RequestQueued):
+        queued.append(event)
+        if len(queued) == 2:
+            say("queueing")
+
+hub = ChainHub(limits=Limits(in_flight=1), on_event=note)
 pay = lambda: hub.ideogram.replace_background(PHOTO)
 threading.Thread(target=pay, daemon=True).start()
+while not queued:
+    time.sleep(0.01)
 time.sleep(0.3)
-say("queueing")
 try:
     pay()
 except KeyboardInterrupt as error:
