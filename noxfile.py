@@ -22,9 +22,9 @@ WHEELS = ROOT / ".nox" / "wheel"
 NOW = f"{sys.version_info.major}.{sys.version_info.minor}"
 OTHERS = [f"tests-{python}" for python in PYTHONS if python != NOW]
 nox.options.sessions = ["demo", "lint", "types", "layers", "browser", *OTHERS, "coverage"]
-# What changes between versions of Python is tested on each; what takes long is tested once, in the
-# coverage session.
-SHORT = ["-m", "not slow"]
+# What changes between versions of Python is tested on each; what takes long is tested once, and
+# without measuring coverage, which would make most of it take several times as long.
+SHORT, SLOW = ["-m", "not slow"], ["-m", "slow"]
 
 
 def group(name: str) -> list[str]:
@@ -42,18 +42,18 @@ def install_wheel(session: nox.Session, *extras: str) -> None:
 
 def run_pytest(session: nox.Session, *options: str) -> None:
     # From an empty directory, so that no process that a test starts imports the checkout.
-    session.chdir(session.create_tmp())
-    session.run(
-        "pytest",
-        "-n",
-        "4",
-        "--dist=worksteal",
-        f"--rootdir={ROOT}",
-        "-c",
-        str(ROOT / "pyproject.toml"),
-        *options,
-        *session.posargs,
-    )
+    with session.chdir(session.create_tmp()):
+        session.run(
+            "pytest",
+            "-n",
+            "4",
+            "--dist=worksteal",
+            f"--rootdir={ROOT}",
+            "-c",
+            str(ROOT / "pyproject.toml"),
+            *options,
+            *session.posargs,
+        )
 
 
 @nox.session(python=PYTHONS)
@@ -66,11 +66,13 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run all tests once, the long ones too, and ask for 95 % of all branches."""
+    """Run all tests once, those that take long first, and ask for 95 % of all branches."""
     install_wheel(session, "cli", "emulator")
     session.install(*group("tests"))
+    run_pytest(session, *SLOW, str(ROOT / "tests"))
     run_pytest(
         session,
+        *SHORT,
         "--cov",
         f"--cov-config={ROOT / 'pyproject.toml'}",
         "--cov-report=term",

@@ -447,6 +447,7 @@ async def test_a_forked_child_writes_nothing(hub: AsyncChainHub, ledger: Path) -
     assert rows(ledger, "SELECT count(*) FROM runs WHERE ended_at IS NOT NULL") == [1]
 
 
+@pytest.mark.slow
 async def test_full_disk_in_the_middle(
     emulator: Emulator, make_hub: MakeHub, ledger: Path, out: Path
 ) -> None:

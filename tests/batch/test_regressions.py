@@ -435,6 +435,7 @@ async def test_the_order_of_keys_means_nothing(hub: AsyncChainHub, emulator: Emu
     assert emulator.billed == {sha(photo(1)): 1}
 
 
+@pytest.mark.slow
 async def test_thousands_of_one_name(hub: AsyncChainHub, tmp_path: Path, ledger: Path) -> None:
     """Many photographs of one name do not slow each other down."""
     paths = [tmp_path / str(number) / "front.png" for number in range(1_000)]

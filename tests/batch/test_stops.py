@@ -175,6 +175,7 @@ async def test_refusals_do_not_stop(server: MisbehavingServer, tried: AsyncChain
     assert states(await run(tried, list(many(130)))).count("ACCEPTED") == 10
 
 
+@pytest.mark.slow
 async def test_a_storm_of_429(server: MisbehavingServer, make_hub: MakeHub) -> None:
     """In a storm the rate falls, resends stay within the budget, and afterwards it recovers."""
     server.script(*[AnswerWell()] * 20, *[TooManyRequests()] * 30)

@@ -392,6 +392,7 @@ def test_what_follows_a_broken_record_is_not_guessed_at() -> None:
     assert "line 3: the record that begins here is not valid CSV" in message
 
 
+@pytest.mark.slow
 def test_a_manifest_of_bad_rows_only() -> None:
     """The first twenty are told, and how many more there are."""
     message = refused("image,seed\n" + "a.png,x\n" * 100_000, prompt="x")
@@ -432,6 +433,7 @@ def test_sources_are_combined(tree: Tree) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_long_manifest_is_read_row_by_row(place: Path) -> None:
     """However many rows: memory stays the same, and the whole of it is checked first."""
     with Path("m.csv").open("w") as file:

@@ -19,7 +19,10 @@ from chainhub_async.testing.faults import NoAnswer, ResetAfter
 from .batches import batch, folder, posts, terminal
 from .conftest import Child, command, objects, png, until
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals and terminals are those of POSIX")
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="signals and terminals are those of POSIX"),
+    pytest.mark.slow,  # many processes
+]
 
 Start = Callable[..., Child]
 

@@ -18,7 +18,10 @@ from chainhub_async.testing.http_bytes import Exchange, Reply
 
 from .conftest import Child, command, names, objects, until
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals are sent as POSIX has them")
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="signals are sent as POSIX has them"),
+    pytest.mark.slow,  # many processes
+]
 
 Photos = Callable[[int], list[str]]
 Start = Callable[..., Child]

@@ -73,6 +73,7 @@ def test_unused(async_chainhub):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("marker", ["anyio", "asyncio"])
 def test_nothing_is_left_open(tmp_path: Path, marker: str) -> None:
     """Whatever runs the coroutine, the client is closed on its loop: no warning is emitted."""

@@ -147,6 +147,7 @@ async def test_cancelled_when_its_turn_came() -> None:
     await crowd.all_leave()
 
 
+@pytest.mark.slow
 async def test_many_cancelled() -> None:
     """Thousands of waiting calls are cancelled as quickly from the newest as from the oldest."""
 

@@ -251,7 +251,6 @@ def test_a_ledger_with_two_names(scene: Scene) -> None:
         assert len(scene.stage.emulator.requests) == requests
 
 
-@pytest.mark.slow
 def test_a_ledger_that_another_program_is_writing(scene: Scene) -> None:
     """A lock of SQLite's own is waited for, and then respected."""
     with another_process(TRANSACTION, str(scene.ledger)):
