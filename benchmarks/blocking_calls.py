@@ -1,8 +1,9 @@
 """What blocking costs: calls awaited, and made by threads that share one `ChainHub`.
 
 One at a time, for what a call costs more, and 64 at once, for what they get through. The server
-answers at once, or after 20 or 200 ms; a real one, which takes seconds, hides it all. Threads that
-the system may move from core to core cost more than those which stay on one.
+answers at once, or after 20, 50 or 200 ms; a real one, which takes seconds, hides it all. With up
+to 20 ms the processor is the limit. Threads that the system may move from core to core cost more
+than those which stay on one.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class Cell:
 
 CELLS = [
     *(Cell(size, level) for size in (KB, 100 * KB) for level in (1, 64)),
-    *(Cell(100 * KB, 64, delay) for delay in (20, 200)),
-    *(Cell(100 * KB, 64, delay, pinned=False) for delay in (0, 20, 200)),
+    *(Cell(100 * KB, 64, delay) for delay in (20, 50, 200)),
+    *(Cell(100 * KB, 64, delay, pinned=False) for delay in (0, 20, 50, 200)),
 ]
 
 

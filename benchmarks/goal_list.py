@@ -205,7 +205,7 @@ GOALS = [
             _over(RATE, blocking_calls.AWAITED, blocking_calls.BLOCKING),
             least=0.85,
         )
-        for delay_ms, delay in ((200, "200 ms"), (20, "20 ms"), (0, "no time"))
+        for delay_ms, delay in ((200, "200 ms"), (50, "50 ms"), (20, "20 ms"), (0, "no time"))
         for pinned, where in ((True, ""), (False, ", on any core"))
     ),
     Goal(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -230,42 +231,65 @@ def _is_locked(ledger: Path) -> bool:
     return False
 
 
-async def test_cancelled_while_opening(hub: AsyncChainHub, ledger: Path) -> None:
-    """A batch that is cancelled while it opens does not keep its ledger locked."""
-
-    async def opened() -> None:
-        async with hub.batch(ledger=ledger):
-            pass
-
+@pytest.mark.parametrize("closing", [False, True])
+async def test_its_ledger_is_not_kept_locked(
+    hub: AsyncChainHub, ledger: Path, closing: bool
+) -> None:
+    """Not by a batch that is cancelled while it opens or closes, at whatever turn of the loop."""
     for turns in range(30):
+        begun = asyncio.Event()
+
+        async def opened(begun: asyncio.Event = begun) -> None:
+            if not closing:
+                begun.set()
+            async with hub.batch(ledger=ledger):
+                begun.set()
+
         task = asyncio.ensure_future(opened())
+        await begun.wait()
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        with anyio.fail_after(20):  # the thread that opens it ends by itself
+        with anyio.fail_after(20):  # the thread that opens or closes it ends by itself
             while _is_locked(ledger):
                 await anyio.sleep(0.01)
     assert states(await run(hub, many(1), ledger=ledger)) == ["ACCEPTED"]
 
 
-async def test_cancelled_while_closing(hub: AsyncChainHub, ledger: Path) -> None:
-    """Nor does one that is cancelled while it closes, at whatever turn of the event loop."""
-    for turns in range(30):
-        inside = asyncio.Event()
+@pytest.mark.parametrize("billed", [0, 1, 3, 7, 11, 12])
+@pytest.mark.parametrize("times", [1, 2, 3])
+async def test_every_task_is_cancelled(
+    emulator: Emulator, make_hub: MakeHub, ledger: Path, out: Path, billed: int, times: int
+) -> None:
+    """As by services that shut down: nothing hangs, nothing paid for is forgotten or paid again."""
+    emulator.latency = 0.01
+    hub, requests = make_hub(emulator), many(12)
+    own = asyncio.all_tasks()
+    turns = random.Random(f"{billed} {times}")
 
-        async def opened(inside: asyncio.Event = inside) -> None:
-            async with hub.batch(ledger=ledger):
-                inside.set()
+    async def work() -> None:
+        async with hub.batch(ledger=ledger, save_to=out) as batch:
+            async for _ in batch.run(requests):
+                pass
 
-        task = asyncio.ensure_future(opened())
-        await inside.wait()
-        for _ in range(turns):
+    task = asyncio.ensure_future(work())
+    await until(lambda: sum(emulator.billed.values()) >= billed or task.done())
+    for _ in range(times):
+        for _ in range(turns.randrange(100)):
             await asyncio.sleep(0)
-        task.cancel()
+        for one in asyncio.all_tasks() - own:
+            one.cancel()
+    with anyio.fail_after(20):
         with suppress(asyncio.CancelledError):
             await task
-        with anyio.fail_after(20):  # the thread that closes it ends by itself
-            while _is_locked(ledger):
-                await anyio.sleep(0.01)
+        assert not asyncio.all_tasks() - own - {task}
+        while _is_locked(ledger):
+            await anyio.sleep(0.01)
+    assert not [state for state in rows(ledger, "SELECT state FROM jobs") if state == "SENDING"]
+    emulator.latency = 0.0
+    found = states(await run(make_hub(emulator), requests, ledger=ledger, save_to=out))
+    assert sorted(set(found) - {"SAVED", "SKIPPED", "UNCERTAIN"}) == []
+    assert len(names(out)) == 12 - found.count("UNCERTAIN")
+    assert not twice(emulator.billed)
