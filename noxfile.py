@@ -18,6 +18,7 @@ ROOT = Path(__file__).parent
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 WHEELS = ROOT / ".nox" / "wheel"
+built: list[Path] = []  # once for all sessions
 # The coverage session runs all tests on the Python in use, and so needs no other there.
 NOW = f"{sys.version_info.major}.{sys.version_info.minor}"
 OTHERS = [f"tests-{python}" for python in PYTHONS if python != NOW]
@@ -33,9 +34,11 @@ def group(name: str) -> list[str]:
 
 def install_wheel(session: nox.Session, *extras: str) -> None:
     """Installs the built wheel, never the checkout: what is tested is what is shipped."""
-    shutil.rmtree(WHEELS, ignore_errors=True)
-    session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(WHEELS), ".")
-    (wheel,) = WHEELS.glob("*.whl")
+    if not built:
+        shutil.rmtree(WHEELS, ignore_errors=True)
+        session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(WHEELS), ".")
+        built.extend(WHEELS.glob("*.whl"))
+    (wheel,) = built
     wanted = f"{wheel}[{','.join(extras)}]" if extras else str(wheel)
     session.install(wanted)
 

@@ -21,6 +21,7 @@ import anyio
 from anyio.lowlevel import current_token
 
 from chainhub_async.errors import ClosedError
+from chainhub_async.latch import Latch
 from chainhub_async.process import after_fork, current_process, keep_for_ever, not_forked
 from chainhub_async.waits import Waiting, this_thread_runs
 from chainhub_async.waking import Sleeper, Waker
@@ -68,15 +69,9 @@ class Loop:
         self._stands_still = False
         self._last = last
         self._process = current_process()
-        # Held until it takes calls. No threading.Event, which an interruption may break.
-        self._ready = threading.Lock()
-        self._ready.acquire()
-        self._is_ready = False
-        # Held while the thread runs. The thread itself is not asked: before Python 3.13, one whose
-        # `is_alive` or `join` is interrupted counts as dead from then on.
-        self._alive = threading.Lock()
-        self._alive.acquire()
-        self._has_run = False
+        # Set when it takes calls, and when it has ended. The thread is not asked: before Python
+        # 3.13, one whose `is_alive` or `join` is interrupted counts as dead from then on.
+        self._ready, self._over = Latch(), Latch()
         self._native: Any = None
         self._changed: Any = None
         # With the tasks, which asyncio holds but weakly.
@@ -98,7 +93,7 @@ class Loop:
     @property
     def is_running(self) -> bool:
         """Whether its thread has yet to end; never so in a forked process."""
-        return not self._has_run and not self.is_inherited
+        return not self._over.is_set and not self.is_inherited
 
     def start(self) -> None:
         """Starts the thread and waits until it takes calls."""
@@ -112,8 +107,8 @@ class Loop:
                     # A signal handler raised it in the wait of `Thread.start`, which it breaks.
                     raise broken_by from None
                 raise ClosedError(f"The client's thread cannot be started: {problem}.") from None
-            while not self._is_ready and not self.is_inherited:
-                self._ready.acquire(timeout=PIECE)
+            while not self.is_inherited and not self._ready.wait(PIECE):
+                pass
         if self._native is None:  # such as for want of file descriptors: the next call tries again
             raise ClosedError(f"The client's event loop cannot be started ({self._failure}).")
 
@@ -184,9 +179,8 @@ class Loop:
         """Waits until the loop has ended, unless that is its own thread."""
         until, own = time.monotonic() + longest, self.thread is threading.current_thread()
         while self.is_running and not own and (left := until - time.monotonic()) > 0:
-            if self._alive.acquire(timeout=min(PIECE, left)):
-                self._alive.release()  # for whoever else waits
-        if self._has_run and not own:
+            self._over.wait(min(PIECE, left))
+        if self._over.is_set and not own:
             self.thread.join(PIECE)  # so that `threading.enumerate` no longer shows it
 
     def _run(self) -> None:
@@ -201,13 +195,12 @@ class Loop:
         for call in self._waking:
             call.wake(None)
         _running.discard(self)
-        self._has_run = True
-        self._let_starter_go()
-        self._alive.release()
+        self._over.set()
+        self._ready.set()  # if it never came to take calls
 
     async def _main(self) -> None:
         self._native, self._changed = current_token().native_token, anyio.Event()
-        self._let_starter_go()
+        self._ready.set()
         while not self.is_ending:
             await self._change()
         if self._broken is not None:
@@ -223,11 +216,6 @@ class Loop:
                 call.cancel()
                 task.add_done_callback(partial(self._end_unbegun, call))
             await self._change()
-
-    def _let_starter_go(self) -> None:
-        if not self._is_ready:
-            self._is_ready = True
-            self._ready.release()
 
     async def _change(self) -> None:
         self._changed = anyio.Event()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context, copy_context
@@ -11,6 +10,7 @@ from typing import Generic, TypeVar
 import anyio
 
 from chainhub_async.errors import Billed, CallCancelledError, ChainHubError, ClosedError
+from chainhub_async.latch import Latch
 from chainhub_async.loop import PIECE, Loop
 from chainhub_async.waits import waiting_for, would_wait_for_ever
 
@@ -24,11 +24,8 @@ class PortalCall(Generic[T]):
         self._start: Callable[[], Awaitable[T]] | None = start
         self._loop: Loop | None = None
         self._scope: anyio.CancelScope | None = None
-        self._begun = self._unwanted = self._ended = False
-        # Held until the call has ended. No threading.Event: while that begins to wait it holds a
-        # lock of its own, and a signal handler that makes a call just then would wait for ever.
-        self._end = threading.Lock()
-        self._end.acquire()
+        self._begun = self._unwanted = False
+        self._end = Latch()
         self._waits = False
         self._then: Callable[[], None] | None = None
         self._values: list[T] = []
@@ -45,12 +42,12 @@ class PortalCall(Generic[T]):
     @property
     def has_ended(self) -> bool:
         """Whether the call has ended; in any thread."""
-        return self._ended
+        return self._end.is_set
 
     @property
     def was_cut(self) -> bool:
         """Whether its loop ended before it did; in any thread."""
-        return self._ended and not self._values and self._error is None
+        return self._end.is_set and not self._values and self._error is None
 
     @property
     def is_inherited(self) -> bool:
@@ -72,7 +69,7 @@ class PortalCall(Generic[T]):
         if isinstance(self._error, ChainHubError):
             return self._error
         billed = Billed.MAYBE
-        if self._loop is not None and not self._ended:
+        if self._loop is not None and not self._end.is_set:
             sentence = "The call was interrupted again before it had ended; it may be billed."
         elif self._taken or self._values or self._error is not None:
             sentence = "The call ended just as it was interrupted; it may have been billed."
@@ -92,8 +89,8 @@ class PortalCall(Generic[T]):
                 return  # on its own thread, such as in a finalizer
             self._waits = True
             try:
-                while not self._ended and loop.is_running:
-                    self._end.acquire(timeout=PIECE)
+                while loop.is_running and not self._end.wait(PIECE):
+                    pass
             finally:
                 # First of all, also if interrupted: the loop and other threads wait for it. In this
                 # order, see `wake`.
@@ -104,7 +101,7 @@ class PortalCall(Generic[T]):
 
     def abandon(self) -> None:
         """Cancels the call and waits until it has ended; in the caller's thread."""
-        if self._loop is not None and not self._ended:
+        if self._loop is not None and not self._end.is_set:
             with suppress(ClosedError):
                 self._loop.post(self.cancel)
             self.wait()
@@ -164,12 +161,10 @@ class PortalCall(Generic[T]):
 
     def wake(self, then: Callable[[], None] | None) -> bool:
         """Wakes the thread that waits for the end, see `Sleeper`; in any thread."""
-        # `_then` is set before `_ended`, and `_waits` read after both; `wait` clears `_waits`
+        # `_then` is set before `_end`, and `_waits` read after both; `wait` clears `_waits`
         # before it looks for `_then`. So if this returns True, `then` will be called.
         self._then = then
-        self._ended = True
-        with suppress(RuntimeError):  # it was woken before
-            self._end.release()
+        self._end.set()
         return self._waits
 
 

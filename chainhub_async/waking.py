@@ -7,12 +7,12 @@ woken at once, or did the loop go on meanwhile, they would take it from each oth
 
 from __future__ import annotations
 
-import threading
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import Protocol
+
+from chainhub_async.latch import Latch
 
 # Seconds for a whole chain, which breaks where a thread is interrupted or computes. Getting the GIL
 # back comes on top.
@@ -61,8 +61,7 @@ class _Chain:
 
     def __init__(self, sleepers: Sequence[Sleeper]) -> None:
         self._sleepers = deque(sleepers)
-        self._end = threading.Lock()
-        self._end.acquire()
+        self._end = Latch()
 
     def wake_next(self) -> None:
         """Wakes the next thread, or the loop after the last."""
@@ -71,12 +70,11 @@ class _Chain:
                 pass
         except IndexError:
             # Reached more than once if a thread runs late, or woke by itself.
-            with suppress(RuntimeError):
-                self._end.release()
+            self._end.set()
 
     def wait(self) -> bool:
         """Waits for the end, and returns whether it came in time."""
-        return self._end.acquire(timeout=_LONGEST_STAND)
+        return self._end.wait(_LONGEST_STAND)
 
     def cut(self) -> None:
         """From now on no thread wakes another."""

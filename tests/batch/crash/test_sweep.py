@@ -14,7 +14,7 @@ from .sweep import FULL, HICCUPS, KILLS, Case, Stages
 pytestmark = pytest.mark.slow  # many processes
 
 # `CRASH_SWEEP=full` leaves none out, and half of a full disk's.
-STRIDE = 1 if os.environ.get("CRASH_SWEEP") == "full" else 10
+STRIDE = 1 if os.environ.get("CRASH_SWEEP") == "full" else 20
 # The last runs of a sweep may make a few operations more than the one that was counted.
 MARGIN = 5
 
@@ -50,7 +50,7 @@ def fault(kind: str, at: int) -> Fault:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", [*KILLS, "power", *HICCUPS])
 def test_a_fault_at_any_operation(stages: Stages, tmp_path: Path, kind: str) -> None:
-    """Each kind of fault by itself, at every operation or every tenth; then a resume."""
+    """Each kind of fault by itself, at every operation or every twentieth; then a resume."""
     offset = random.Random(kind).randrange(STRIDE)
     numbers = range(1 + offset, stages.count(tmp_path) + MARGIN, STRIDE)
     judge(stages.play(tmp_path, [(fault(kind, at),) for at in numbers]))
