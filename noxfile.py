@@ -18,13 +18,12 @@ ROOT = Path(__file__).parent
 PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 WHEELS = ROOT / ".nox" / "wheel"
-built: list[Path] = []  # once for all sessions
-# The coverage session runs all tests on the Python in use, and so needs no other there.
+BUILT: list[Path] = []  # once for all sessions
+# The coverage session runs all tests on the Python in use, which needs no other session so.
 NOW = f"{sys.version_info.major}.{sys.version_info.minor}"
 OTHERS = [f"tests-{python}" for python in PYTHONS if python != NOW]
 nox.options.sessions = ["demo", "lint", "types", "layers", "browser", *OTHERS, "coverage"]
-# What changes between versions of Python is tested on each; what takes long is tested once, and
-# without measuring coverage, which would make most of it take several times as long.
+# What takes long is tested once, and without coverage, which makes most of it several times slower.
 SHORT, SLOW = ["-m", "not slow"], ["-m", "slow"]
 
 
@@ -34,11 +33,11 @@ def group(name: str) -> list[str]:
 
 def install_wheel(session: nox.Session, *extras: str) -> None:
     """Installs the built wheel, never the checkout: what is tested is what is shipped."""
-    if not built:
+    if not BUILT:
         shutil.rmtree(WHEELS, ignore_errors=True)
         session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(WHEELS), ".")
-        built.extend(WHEELS.glob("*.whl"))
-    (wheel,) = built
+        BUILT.extend(WHEELS.glob("*.whl"))
+    (wheel,) = BUILT
     wanted = f"{wheel}[{','.join(extras)}]" if extras else str(wheel)
     session.install(wanted)
 
@@ -55,7 +54,6 @@ def run_pytest(session: nox.Session, *options: str) -> None:
             "-c",
             str(ROOT / "pyproject.toml"),
             *options,
-            *session.posargs,
         )
 
 
@@ -64,7 +62,7 @@ def tests(session: nox.Session) -> None:
     """Run the tests against the built wheel, on every Python there is."""
     install_wheel(session, "cli", "emulator")
     session.install(*group("tests"))
-    run_pytest(session, *SHORT, str(ROOT / "tests"))
+    run_pytest(session, *SHORT, str(ROOT / "tests"), *session.posargs)
 
 
 @nox.session
@@ -80,6 +78,7 @@ def coverage(session: nox.Session) -> None:
         f"--cov-config={ROOT / 'pyproject.toml'}",
         "--cov-report=term",
         str(ROOT / "tests"),
+        *session.posargs,
     )
 
 
@@ -127,7 +126,7 @@ def browser(session: nox.Session) -> None:
             "FONTCONFIG_PATH": str(home),
         }
     )
-    run_pytest(session, str(ROOT / "tests" / "cli" / "test_gallery_browser.py"))
+    run_pytest(session, str(ROOT / "tests" / "cli" / "test_gallery_browser.py"), *session.posargs)
 
 
 # With the libraries and fonts that it needs, and a renderer for machines without graphics.
@@ -163,7 +162,7 @@ def crash(session: nox.Session) -> None:
             "BATCH_INPUTS": "100000",
         }
     )
-    run_pytest(session, "--timeout=1800", "-s", str(ROOT / "tests" / "batch"))
+    run_pytest(session, "--timeout=1800", "-s", str(ROOT / "tests" / "batch"), *session.posargs)
 
 
 @nox.session(python="3.10")
@@ -174,7 +173,7 @@ def floors(session: nox.Session) -> None:
     extras = PYPROJECT["project"]["optional-dependencies"].values()
     allowed = [*PYPROJECT["project"]["dependencies"], *(one for extra in extras for one in extra)]
     session.install(*(one.replace(">=", "==") for one in allowed))
-    run_pytest(session, *SHORT, str(ROOT / "tests"))
+    run_pytest(session, *SHORT, str(ROOT / "tests"), *session.posargs)
 
 
 @nox.session
@@ -183,7 +182,8 @@ def soak(session: nox.Session) -> None:
     install_wheel(session)
     session.install(*group("tests"))
     session.env["SOAK_CALLS"] = "10000"
-    run_pytest(session, "--timeout=900", str(ROOT / "tests" / "transport" / "test_soak.py"))
+    soaked = ROOT / "tests" / "transport" / "test_soak.py"
+    run_pytest(session, "--timeout=900", str(soaked), *session.posargs)
 
 
 @nox.session

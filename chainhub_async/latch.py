@@ -1,4 +1,4 @@
-"""Something that happens once, for threads to wait for."""
+"""A one-shot event that threads can wait for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from contextlib import suppress
 
 
 class Latch:
-    """Is set once and stays so. Thread-safe, and for signal handlers and finalizers too.
+    """Is set once and stays so. Thread-safe, and safe in signal handlers and finalizers.
 
-    No `threading.Event`: while that begins to wait it holds a lock of its own, so that a signal
-    handler which sets it just then would wait for ever.
+    Not a `threading.Event`: its `wait` briefly holds a lock of its own, so that a signal handler
+    which sets it just then would wait for ever.
 
     Attributes:
         is_set: whether it was set.
@@ -23,15 +23,16 @@ class Latch:
         self._lock.acquire()
 
     def set(self) -> None:
-        """Sets it and wakes who waits. More than once does no harm."""
+        """Sets it and wakes all who wait. More than once does no harm."""
         self.is_set = True
-        with suppress(RuntimeError):
+        with suppress(RuntimeError):  # it was released before
             self._lock.release()
 
     def wait(self, longest: float) -> bool:
         """Waits for at most so many seconds, and returns whether it is set.
 
-        After an interruption, others may wait for as long as they said.
+        If one is interrupted just as it wakes, others wake only when their time is over: wait in
+        short pieces.
         """
         if not self.is_set and self._lock.acquire(timeout=longest):
             self.set()  # for whoever else waits

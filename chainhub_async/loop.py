@@ -69,8 +69,8 @@ class Loop:
         self._stands_still = False
         self._last = last
         self._process = current_process()
-        # Set when it takes calls, and when it has ended. The thread is not asked: before Python
-        # 3.13, one whose `is_alive` or `join` is interrupted counts as dead from then on.
+        # Set when it takes calls or never will, and when it has ended. The thread is not asked:
+        # before Python 3.13, one whose `is_alive` or `join` is interrupted counts as dead.
         self._ready, self._over = Latch(), Latch()
         self._native: Any = None
         self._changed: Any = None

@@ -37,7 +37,11 @@ class PortalCall(Generic[T]):
         """Submits the call; in the caller's thread."""
         self._loop, loop.is_used = loop, True
         context = _context()
-        loop.post(lambda: context.run(self._begin, loop))
+        try:
+            loop.post(lambda: context.run(self._begin, loop))
+        except ClosedError as problem:
+            self._error = problem
+            raise
 
     @property
     def has_ended(self) -> bool:

@@ -19,8 +19,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # Seconds. Not for ever: on top of the thread that starts the loop, a signal handler may call
-# another client, one of whose callbacks calls this one, and waits here.
-_LONGEST_START = 30.0
+# another client, one of whose callbacks calls this one, and waits here; or may raise just when the
+# lock was acquired, which then stays so.
+_LONGEST_START = 5.0
 
 
 class _Runner(ABC):
@@ -82,7 +83,7 @@ class _Home:
     def __init__(self) -> None:
         # Signal handlers and finalizers run between any two steps, and may make calls as well.
         self.opening = threading.RLock()
-        # More than one if a signal handler opens another on top of who opens one: the first counts.
+        # A signal handler may open another on top of a thread that opens one: the first counts.
         self.opened: list[Loop] = []
 
     @property
@@ -148,16 +149,13 @@ class Portal(_Runner):
         if home.loop is None and not self._closed:
             held = False
             try:
+                # The lock only saves a loop that is opened in vain: without it, there are two.
                 held = home.opening.acquire(timeout=_LONGEST_START)
-                if home.loop is None and held:
+                if home.loop is None:
                     self._open(home)
             finally:
                 if held:
                     home.opening.release()
-            if not held:
-                raise ClosedError(
-                    f"Another thread did not start the client's loop within {_LONGEST_START:g} s."
-                )
         if self._closed or home.loop is None:
             raise ClosedError("The client is closed; create a new one.")
         return home.loop
@@ -166,10 +164,9 @@ class Portal(_Runner):
         loop = Loop(self._last)
         try:
             loop.start()
+            # What drops the portal may hold any lock: the loop is told, and not waited for.
+            weakref.finalize(self, loop.end).atexit = False
             home.opened.append(loop)
-            if home.loop is loop:
-                # What drops the portal may hold any lock: the loop is told, and not waited for.
-                weakref.finalize(self, loop.end).atexit = False
         finally:
             if home.loop is not loop or self._closed:
                 loop.end()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 
@@ -19,8 +19,7 @@ _LONGEST_WAIT = 5.0
 _current = [Process()]
 _kept: list[object] = []
 # Reentrant, since a signal handler may fork on top of what holds it.
-_imports = threading.RLock()
-_held: list[bool] = []
+_imports = [threading.RLock()]
 
 
 def current_process() -> Process:
@@ -33,14 +32,13 @@ def after_fork(step: Callable[[], object]) -> None:
     _at_fork(after_in_child=step)
 
 
-@contextmanager
-def not_forked() -> Generator[None, None, None]:
+def not_forked() -> AbstractContextManager[object]:
     """Surrounds what imports modules in another thread; forks wait for its end.
 
     A child that is forked during an import waits for that module for ever.
     """
-    with _imports:
-        yield
+    # The lock itself: a generator may be interrupted before it knows that it has it.
+    return _imports[0]
 
 
 def keep_for_ever(thing: object) -> None:
@@ -64,17 +62,17 @@ def _at_fork(**hooks: Callable[[], object]) -> None:
 
 
 def _before() -> None:
-    _held.append(_imports.acquire(timeout=_LONGEST_WAIT))
+    _imports[0].acquire(timeout=_LONGEST_WAIT)
 
 
 def _after() -> None:
-    if _held.pop():
-        _imports.release()
+    with suppress(RuntimeError):  # it was waited for in vain
+        _imports[0].release()
 
 
 def _start_anew() -> None:
     _current[0] = Process()
-    _after()
+    _imports[0] = threading.RLock()
 
 
 _at_fork(before=_before, after_in_parent=_after, after_in_child=_start_anew)

@@ -46,9 +46,13 @@ class Waker:
             chain.wake_next()
             if chain.wait():
                 self._pause = 0
-                return
-            chain.cut()
-            self._at_once = self._pause = min(max(_FIRST_PAUSE, 2 * self._pause), _LONGEST_PAUSE)
+                if chain.woke_all:
+                    return
+            else:
+                chain.cut()
+                self._at_once = self._pause = min(
+                    max(_FIRST_PAUSE, 2 * self._pause), _LONGEST_PAUSE
+                )
         elif self._at_once:
             self._at_once -= 1
         # Waking a thread twice does no harm.
@@ -61,15 +65,25 @@ class _Chain:
 
     def __init__(self, sleepers: Sequence[Sleeper]) -> None:
         self._sleepers = deque(sleepers)
+        self._left = [*sleepers]
         self._end = Latch()
+
+    @property
+    def woke_all(self) -> bool:
+        """Whether each was woken."""
+        return not self._left
 
     def wake_next(self) -> None:
         """Wakes the next thread, or the loop after the last."""
         try:
-            while not self._sleepers.popleft().wake(self.wake_next):
-                pass
+            waits = False
+            while not waits:
+                waits = self._sleepers.popleft().wake(self.wake_next)
+                # Not done if the thread that wakes is interrupted after it took one out.
+                self._left.pop()
         except IndexError:
-            # Reached more than once if a thread runs late, or woke by itself.
+            # Reached more than once if a thread runs late, or woke by itself; then another may
+            # still be about to wake one that it took out.
             self._end.set()
 
     def wait(self) -> bool:

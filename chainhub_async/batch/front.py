@@ -253,13 +253,13 @@ class _Closing:
         self._has_begun = False
 
     async def ended(self) -> None:
-        """Waits until it is closed."""
+        """Waits until it is closed, or the task is cancelled natively."""
         try:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(self._close)
         finally:
-            # A task may also be cancelled by itself, from which no scope is a shield, before the
-            # thread has begun. One that has ends by itself.
+            # No scope shields from asyncio's own cancellation, which may come before the thread
+            # has begun. One that has begun comes to its end by itself.
             self._close()
 
     def _close(self) -> None:

@@ -34,9 +34,11 @@ from chainhub_async import (
     RequestQueued,
     Timeout,
 )
+from chainhub_async import latch as latch_module
 from chainhub_async import loop as loop_module
 from chainhub_async import pending as pending_module
 from chainhub_async import portal as portal_module
+from chainhub_async import process as process_module
 from chainhub_async import waits as waits_module
 from chainhub_async import waking as waking_module
 from chainhub_async.pending import PortalCall
@@ -728,8 +730,17 @@ class Work:
 
 PORTAL_FILES = {
     module.__file__
-    for module in (portal_module, pending_module, loop_module, waits_module, waking_module)
+    for module in (
+        *(portal_module, pending_module, loop_module),
+        *(latch_module, waits_module, waking_module),
+    )
 }
+
+
+@pytest.fixture
+def _a_lock_that_may_be_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tracing interrupts also where signals cannot: at the end of a `with`, before its exit."""
+    monkeypatch.setattr(process_module, "_imports", [threading.RLock()])
 
 
 def interrupt_at(step: int, call: Callable[[], object]) -> BaseException | None:
@@ -757,6 +768,7 @@ def interrupt_at(step: int, call: Callable[[], object]) -> BaseException | None:
     return None
 
 
+@pytest.mark.usefixtures("_a_lock_that_may_be_lost")
 @pytest.mark.parametrize("used", [False, True])
 def test_an_interruption_at_every_step(used: bool) -> None:
     """Wherever Ctrl-C strikes, no work goes on, and none begins, after it was raised."""
@@ -832,6 +844,32 @@ def test_an_interruption_right_after_the_hand_over(monkeypatch: pytest.MonkeyPat
     assert work.begun == 0
     portal.close()
     assert work.begun == 0
+
+
+def test_an_interruption_when_the_lock_is_acquired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may keep the lock for ever, and calls work all the same."""
+    monkeypatch.setattr(portal_module, "_LONGEST_START", 0.1)
+    portal = Portal(nothing)
+    portal._home.opening.acquire()
+    for _ in range(2):
+        thread, came = in_thread(partial(portal.run, nothing))
+        thread.join(10)
+        assert came == [None]
+    portal.close()
+
+
+def test_closed_just_before_the_hand_over() -> None:
+    """The caller is told so, and not of an interruption that there was not."""
+    portal = Portal(nothing)
+    portal.run(nothing)
+    loop = portal._loop()
+    portal.close()
+    work = PortalCall(nothing)
+    with pytest.raises(ClosedError) as caught:
+        work.submit(loop)
+    portal.abandon(work, caught.value)
+    assert caught.value.billed is Billed.NO
+    assert not isinstance(caught.value.__context__, CallCancelledError)
 
 
 def test_clean_up_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
@@ -92,6 +93,34 @@ def test_those_who_do_not_wait_yet_are_passed_over() -> None:
     sleepers = [Prompt(waits=number not in {0, 4, 8}) for number in range(9)]
     Waker().wake(sleepers)
     assert [sleeper.in_chain for sleeper in sleepers] == [[True]] * 9
+
+
+def test_one_that_was_taken_out_and_not_woken() -> None:
+    """Who wakes it is interrupted, while another thread comes to the end of the chain."""
+
+    class Taken:
+        def __init__(self) -> None:
+            self.woken = 0
+
+        def wake(self, then: Callable[[], None] | None) -> bool:
+            if then is not None:
+                raise KeyboardInterrupt
+            self.woken += 1
+            return True
+
+    class Interrupted(Prompt):
+        """Wakes by itself, as the chain goes on to the next."""
+
+        def wake(self, then: Callable[[], None] | None) -> bool:
+            if then is not None:
+                with suppress(KeyboardInterrupt):
+                    then()
+                threading.Thread(target=then).start()
+            return True
+
+    taken = Taken()
+    Waker().wake([Interrupted(), taken])
+    assert taken.woken == 1
 
 
 def test_a_chain_that_broke_is_not_tried_again_at_once() -> None:
