@@ -19,12 +19,12 @@ PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14"]
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 WHEELS = ROOT / ".nox" / "wheel"
 BUILT: list[Path] = []  # once for all sessions
-# The coverage session runs all tests on the Python in use, which needs no other session so.
+# The coverage session tests the Python in use, so that it needs no session of its own.
 NOW = f"{sys.version_info.major}.{sys.version_info.minor}"
 OTHERS = [f"tests-{python}" for python in PYTHONS if python != NOW]
 nox.options.sessions = ["demo", "lint", "types", "layers", "browser", *OTHERS, "coverage"]
 # What takes long is tested once, and without coverage, which makes most of it several times slower.
-SHORT, SLOW = ["-m", "not slow"], ["-m", "slow"]
+SHORT, SLOW = ["-m", "not slow"], ["-m", "slow and not sweep"]
 
 
 def group(name: str) -> list[str]:
@@ -67,7 +67,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run all tests once, those that take long first, and ask for 95 % of all branches."""
+    """Run the tests once, those that take long first, and ask for 95 % of all branches."""
     install_wheel(session, "cli", "emulator")
     session.install(*group("tests"))
     run_pytest(session, *SLOW, str(ROOT / "tests"))

@@ -19,8 +19,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # Seconds. Not for ever: on top of the thread that starts the loop, a signal handler may call
-# another client, one of whose callbacks calls this one, and waits here; or may raise just when the
-# lock was acquired, which then stays so.
+# another client, one of whose callbacks calls this one, and waits here; or may raise just as the
+# lock was acquired, which then stays locked.
 _LONGEST_START = 5.0
 
 

@@ -14,7 +14,7 @@ from .sweep import FULL, HICCUPS, KILLS, Case, Stages
 pytestmark = pytest.mark.slow  # many processes
 
 # `CRASH_SWEEP=full` leaves none out, and half of a full disk's.
-STRIDE = 1 if os.environ.get("CRASH_SWEEP") == "full" else 20
+STRIDE = 1 if os.environ.get("CRASH_SWEEP") == "full" else 10
 # The last runs of a sweep may make a few operations more than the one that was counted.
 MARGIN = 5
 
@@ -47,10 +47,11 @@ def fault(kind: str, at: int) -> Fault:
     return Fault(kind="kill-before" if kind == "power" else kind, at=at, power=kind == "power")
 
 
+@pytest.mark.sweep
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("kind", [*KILLS, "power", *HICCUPS])
 def test_a_fault_at_any_operation(stages: Stages, tmp_path: Path, kind: str) -> None:
-    """Each kind of fault by itself, at every operation or every twentieth; then a resume."""
+    """Each kind of fault by itself, at every operation or every tenth; then a resume."""
     offset = random.Random(kind).randrange(STRIDE)
     numbers = range(1 + offset, stages.count(tmp_path) + MARGIN, STRIDE)
     judge(stages.play(tmp_path, [(fault(kind, at),) for at in numbers]))
@@ -76,6 +77,7 @@ def test_a_disk_that_fills_up(stages: Stages, tmp_path: Path) -> None:
     judge(stages.play(tmp_path, [(one,) for one in faults]))
 
 
+@pytest.mark.sweep
 @pytest.mark.timeout(900)
 def test_a_disk_that_fills_up_at_any_operation(library: Path, tmp_path: Path) -> None:
     """Nothing new is sent, the error names the ledger, and a resume with space left finishes."""
