@@ -164,7 +164,7 @@ def test_what_is_done_is_put_back_by_its_key_only(sample: Sample) -> None:
 
 
 @pytest.mark.slow
-def test_status_of_many_inputs(sample: Sample, place: Path) -> None:
+def test_status_of_a_hundred_thousand_inputs(sample: Sample, place: Path) -> None:
     """Looking at every file takes seconds, and no memory."""
     (path,) = results(sample, place, WHEN)
     stamp = path.stat().st_mtime_ns
@@ -173,14 +173,14 @@ def test_status_of_many_inputs(sample: Sample, place: Path) -> None:
         connection.executemany(
             "INSERT INTO jobs SELECT ?, state, endpoint, image_sha256, options, images, billed, "
             "error, request_id, 200, '[]', ?, ?, ?, ? FROM jobs LIMIT 1",
-            ((f"{number:064}", "x" * 1000, WHEN, WHEN, WHEN) for number in range(20_000)),
+            ((f"{number:064}", "x" * 1000, WHEN, WHEN, WHEN) for number in range(100_000)),
         )
         connection.execute("INSERT INTO inputs SELECT '/' || key, key, '', key, 1, 1 FROM jobs")
         connection.executemany(
             "INSERT INTO outputs VALUES (?, ?, 1, ?, 1, ?, ?)",
             (
                 (f"/in/{number}.jpg", f"{number:064}", str(path), stamp, WHEN)
-                for number in range(20_000)
+                for number in range(100_000)
             ),
         )
     tracemalloc.start()
@@ -190,7 +190,7 @@ def test_status_of_many_inputs(sample: Sample, place: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 2_000_000
     finally:
         tracemalloc.stop()
-    assert counts == ledger_files.FileCounts(unchanged=20_000)
+    assert counts == ledger_files.FileCounts(unchanged=100_000)
     begun = time.monotonic()
     assert call("ledger", "status", "c.db").exit_code == 0
     assert time.monotonic() - begun < 10  # about one on an idle machine
@@ -667,18 +667,18 @@ def test_many_inputs_in_order(sample: Sample) -> None:
 
 
 @pytest.mark.slow
-def test_many_inputs_take_no_memory(sample: Sample) -> None:
+def test_a_hundred_thousand_inputs_take_no_memory(sample: Sample) -> None:
     """Reading is lazy: its memory does not grow with the ledger."""
     with closing(sqlite3.connect(sample.path)) as connection, connection:
         key = sample.add("/in/x.jpg", "SAVED")
         connection.executemany(
             "INSERT INTO inputs VALUES (?, ?, '', ?, 1, 1)",
-            ((f"/in/{number}.jpg", key, str(number)) for number in range(20_000)),
+            ((f"/in/{number}.jpg", key, str(number)) for number in range(100_000)),
         )
     tracemalloc.start()
     try:
         with LedgerReader(sample.path) as reader:
-            assert sum(1 for _ in reader.entries()) == 20_001
+            assert sum(1 for _ in reader.entries()) == 100_001
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
         tracemalloc.stop()
